@@ -1,0 +1,43 @@
+"""The motion that comes out: one frame of SMPL-X body, camera, contact and confidence in the world."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .camera import Camera
+from .skeleton import JOINT_GROUPS
+
+GROUP_NAMES = tuple(JOINT_GROUPS)
+"""Order of the joint groups in ``MotionFrame.confidence`` and ``MotionFrame.measured``."""
+
+
+@dataclass(frozen=True, slots=True)
+class MotionFrame:
+    """One person in one frame. World: right-handed, Y up, floor at y = 0, metres. Pelvis = J0(betas) + trans_m."""
+
+    index: int
+    """Frame number in the source, from 0."""
+    stamp_s: float
+    """Time stamp of the source, seconds."""
+    present: bool
+    """Whether a person was found; when False the pose is the last one known, held."""
+    betas: np.ndarray
+    """(B,) body shape coefficients of the body model in use."""
+    poses: np.ndarray
+    """(55, 3) axis-angle of every SMPL-X joint, radians; row 0 is the rotation of the root in the world. Hands are
+    relative to the flat hand."""
+    trans_m: np.ndarray
+    """(3,) SMPL-X translation in the world."""
+    T_cam_world: np.ndarray
+    """(4, 4) rigid transform of world points to the OpenCV camera."""
+    camera: Camera
+    """Intrinsics used for this frame."""
+    contact: np.ndarray
+    """(4,) contact probability of CONTACT_POINTS (left heel, left toe, right heel, right toe)."""
+    confidence: np.ndarray
+    """(8,) in 0..1 for each joint group in GROUP_NAMES order."""
+    measured: np.ndarray
+    """(8,) bool for each joint group: True when the image decided it, False when it was held or filled in."""
+    reprojection_error: float
+    """Median distance between seen and projected body proxies, in per cent of the body's height in the image; NaN when
+    nothing was seen."""
