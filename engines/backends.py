@@ -1,0 +1,129 @@
+"""The table of inference back ends, and the one function that opens a network on one of them."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..models.errors import HmcapError, UsageError
+from .base import Engine, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What a back-end module offers under the name ``BACKEND``."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    """File endings it reads itself."""
+    devices: Callable[[], tuple[str, ...]]
+    """Lower-case names of the devices that the library reports on this machine; empty when it is not installed."""
+    open: Callable[[Path, str, int | None], Engine]
+    """``open(path, device, threads)``; raises :class:`HmcapError` when that device does not come up."""
+
+
+BACKENDS: dict[str, str] = {"openvino": ".openvino", "onnxruntime": ".ort"}
+"""Back end name -> module (relative to this package) that holds its ``BACKEND``, in the order ``auto`` asks them.
+A further back end is one module and one line here; the module is imported only when it is asked for."""
+
+_EXTRAS = {"cuda": "pip install 'hmcap[gpu]'", "directml": "pip install onnxruntime-directml"}
+
+
+def get_backend(name: str) -> Backend:
+    """The back end called ``name``. Raises :class:`UsageError` for a name that is not in :data:`BACKENDS`."""
+    if name not in BACKENDS:
+        raise UsageError(f"Unknown engine {name!r}: expected one of auto, {', '.join(BACKENDS)}.")
+    return importlib.import_module(BACKENDS[name], __package__).BACKEND
+
+
+def available() -> dict[str, tuple[str, ...]]:
+    """Every back end with the devices it reports on this machine (an empty tuple: not installed)."""
+    return {name: get_backend(name).devices() for name in BACKENDS}
+
+
+def describe_available() -> str:
+    """One line for messages: ``openvino (cpu), onnxruntime (cpu)``."""
+    offers = (f"{name} ({', '.join(devices)})" for name, devices in available().items() if devices)
+    return ", ".join(offers) or "no back end at all (reinstall with: pip install --force-reinstall hmcap)"
+
+
+def device_error(backend: str, device: str, reason: str) -> HmcapError:
+    """The error for a device or back end that does not come up; lists what does."""
+    extra = _EXTRAS.get(device.partition(":")[0])
+    hint = f" To add it: {extra}." if extra else ""
+    return HmcapError(
+        f"Expected to run on device {device!r} with engine {backend!r}, but {reason.strip().rstrip('.')}."
+        f" This machine offers: {describe_available()}. Choose one with --engine and --device.{hint}"
+    )
+
+
+def open_engine(
+    path: str | Path,
+    *,
+    backend: str = "auto",
+    device: str = "cpu",
+    threads: int | None = None,
+    warm_up: bool = True,
+) -> Engine:
+    """Load a network (``.tflite`` or ``.onnx``) and have it ready to run.
+
+    ``backend``: a name of :data:`BACKENDS`, or ``auto``: the first of them that reports ``device`` on this machine.
+    ``device``: ``cpu``, ``cuda``, ``directml``, ``coreml``, ``gpu``, ``npu`` (``cuda:1`` and ``gpu.1`` choose among
+    several). There is no fall-back from one device to another: what was asked for comes up, or
+    :class:`HmcapError` says what the machine offers. ``threads``: CPU threads; ``None`` leaves it to the library.
+    ``warm_up``: run once on zeros, so that the first frame is not the slow one.
+
+    Inputs and outputs keep the network's own names, layout (NHWC for ``.tflite``) and type on every back end, and
+    the arrays returned belong to the caller.
+    """
+    path, device = Path(path), device.lower()
+    if threads is not None and threads < 1:
+        raise UsageError(f"Expected at least 1 thread, found {threads}. Leave the option out to let the engine choose.")
+    if path.suffix.lower() not in (".tflite", ".onnx"):
+        raise HmcapError(f"Expected a network that ends in .tflite or .onnx, found {path}.")
+    if not path.is_file():
+        raise HmcapError(f"Expected a network at {path}, but there is no such file. Fetch it with: hmcap models fetch")
+    engine = _choose(backend, device).open(path, device, threads)
+    if warm_up:
+        engine({s.name: np.zeros([max(1, n) for n in s.shape], s.dtype) for s in engine.inputs})
+    return engine
+
+
+def _choose(backend: str, device: str) -> Backend:
+    kind = device.partition(":")[0].partition(".")[0]
+    if backend != "auto":
+        chosen = get_backend(backend)
+        if not chosen.devices():
+            raise device_error(backend, device, "that library is not installed or does not load")
+        if kind not in {d.partition(".")[0] for d in chosen.devices()}:
+            raise device_error(backend, device, "that library does not report this device")
+        return chosen
+    for name in BACKENDS:
+        candidate = get_backend(name)
+        if kind in {d.partition(".")[0] for d in candidate.devices()}:
+            return candidate
+    raise device_error(backend, device, "no installed library reports this device")
+
+
+def check_feeds(feeds: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...], network: str) -> dict[str, np.ndarray]:
+    """Inputs by name as contiguous arrays of the network's own type (no copy where they already are).
+
+    Raises :class:`HmcapError` when a name is missing or unknown, or a shape differs (-1 in a spec fits any size).
+    """
+    if feeds.keys() != {s.name for s in specs}:
+        raise HmcapError(
+            f"{network} expects the inputs {[s.name for s in specs]}, found {sorted(feeds)}. "
+            "Feed every input by its own name (engine.inputs lists them)."
+        )
+    out = {}
+    for spec in specs:
+        value = np.asarray(feeds[spec.name])
+        if value.ndim != len(spec.shape) or any(n not in (-1, m) for n, m in zip(spec.shape, value.shape, strict=True)):
+            raise HmcapError(
+                f"{network} expects input {spec.name!r} of shape {spec.shape}, found {value.shape}. "
+                "Resize the image, or add the batch axis, before running the network."
+            )
+        out[spec.name] = np.ascontiguousarray(value, spec.dtype)
+    return out

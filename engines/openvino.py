@@ -1,0 +1,105 @@
+"""OpenVINO back end: the CPU default; reads ``.tflite`` and ``.onnx`` as they are."""
+
+import functools
+import importlib
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..models.errors import HmcapError
+from .backends import Backend, check_feeds, device_error
+from .base import TensorSpec
+
+_CONVERTER = "openvino.tools.ovc"
+
+
+@functools.lru_cache(maxsize=1)
+def import_openvino() -> ModuleType:
+    """The ``openvino`` package, imported without its usage reporting.
+
+    A plain ``import openvino`` imports its model converter, which posts an "import" event to a web-analytics service
+    unless the user has opted out. The converter is optional to the package (it is imported under ``except
+    ImportError``) and nothing here needs it, so it is hidden while the package loads: nothing is sent and no
+    client id is written to the user's home. Raises ``ImportError`` where OpenVINO is not installed.
+    """
+    if "openvino" in sys.modules or _CONVERTER in sys.modules:
+        return importlib.import_module("openvino")
+    sys.modules[_CONVERTER] = None  # pyright: ignore[reportArgumentType]  # None makes the import raise ImportError
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        del sys.modules[_CONVERTER]
+
+
+@functools.lru_cache(maxsize=1)
+def _core() -> Any:
+    return import_openvino().Core()
+
+
+def devices() -> tuple[str, ...]:
+    """Devices OpenVINO reports here, lower case (``cpu``, ``gpu``, ``gpu.1``, ``npu``); empty if not installed."""
+    try:
+        return tuple(name.lower() for name in _core().available_devices)
+    except (ImportError, OSError, RuntimeError):  # not installed, or its shared libraries do not load
+        return ()
+
+
+class OpenVinoEngine:
+    """A network compiled by OpenVINO, one request at a time (safe to call from several threads)."""
+
+    backend = "openvino"
+
+    def __init__(self, path: Path, device: str, threads: int | None) -> None:
+        core = _core()
+        try:
+            model = core.read_model(str(path))
+        except RuntimeError as error:
+            raise HmcapError(
+                f"Expected a network that OpenVINO can read, but {path} is not one: {_last_line(error)}. "
+                "Fetch it again with: hmcap models fetch, or try --engine onnxruntime."
+            ) from error
+        # f32 on every processor: the library would otherwise choose bf16 or f16 where the hardware has it, and
+        # landmarks would differ from machine to machine by a large part of a pixel.
+        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if device == "cpu":
+            config["INFERENCE_PRECISION_HINT"] = "f32"
+            if threads is not None:
+                config["INFERENCE_NUM_THREADS"] = threads
+        try:
+            self._compiled = core.compile_model(model, device.upper(), config)
+        except RuntimeError as error:
+            raise device_error(self.backend, device, f"the library says: {_last_line(error)}") from error
+        running = [str(d).lower() for d in self._compiled.get_property("EXECUTION_DEVICES")]
+        if {d.partition(".")[0] for d in running} != {device.partition(".")[0]}:
+            raise device_error(self.backend, device, f"the network came up on {', '.join(running)}")
+        self.device = ", ".join(running)
+        self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
+        self.outputs = tuple(_spec(port) for port in self._compiled.outputs)
+        self._path = path
+        self._request = self._compiled.create_infer_request()
+        self._lock = threading.Lock()
+
+    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once: every input by name in, every output by name out (copies, safe to keep)."""
+        values = check_feeds(feeds, self.inputs, self._path.name)
+        with self._lock:
+            results = self._request.infer(values, share_inputs=True, share_outputs=False)
+        return {spec.name: results[i] for i, spec in enumerate(self.outputs)}
+
+
+def _spec(port: Any) -> TensorSpec:
+    shape = tuple(-1 if n.is_dynamic else n.get_length() for n in port.partial_shape)
+    return TensorSpec(port.get_any_name(), shape, np.dtype(port.element_type.to_dtype()))
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else type(error).__name__
+
+
+BACKEND = Backend("openvino", (".tflite", ".onnx"), devices, OpenVinoEngine)

@@ -1,0 +1,106 @@
+"""ONNX Runtime back end: CUDA, DirectML, CoreML, and a portable CPU path."""
+
+import functools
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..models.errors import HmcapError
+from .backends import Backend, check_feeds, device_error
+from .base import TensorSpec
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
+_DTYPES = {"float": "float32", "float16": "float16", "double": "float64", "bool": "bool"}
+
+
+@functools.lru_cache(maxsize=1)
+def _library() -> Any:
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)  # its warnings would land in the middle of the progress bar
+    return onnxruntime
+
+
+def devices() -> tuple[str, ...]:
+    """Devices whose provider this build of ONNX Runtime holds (``cpu``, ``cuda``, ...); empty if not installed.
+
+    A provider in the build may still fail to come up (no driver): opening a network finds that out.
+    """
+    try:
+        present = _library().get_available_providers()
+    except (ImportError, OSError):  # not installed, or its shared libraries do not load
+        return ()
+    return tuple(device for device, provider in PROVIDERS.items() if provider in present)
+
+
+class OrtEngine:
+    """A network in an ONNX Runtime session (safe to call from several threads)."""
+
+    backend = "onnxruntime"
+
+    def __init__(self, path: Path, device: str, threads: int | None) -> None:
+        ort = _library()
+        model: str | bytes = str(path)
+        if path.suffix.lower() == ".tflite":
+            from .convert import onnx_for
+
+            model = onnx_for(path)
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        kind, _, index = device.partition(":")
+        provider = PROVIDERS[kind]
+        provider_options = {"device_id": index} if index else {}
+        if kind == "directml":  # required by that provider
+            options.enable_mem_pattern = False
+            options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        if kind == "cuda" and hasattr(ort, "preload_dlls"):  # finds the CUDA libraries that pip installed
+            ort.preload_dlls()
+        try:
+            session = ort.InferenceSession(model, options, providers=[(provider, provider_options)])
+        except Exception as error:  # the library raises its own exception classes, without a common base
+            if kind != "cpu":
+                raise device_error(self.backend, device, f"the library says: {_first_line(error)}") from error
+            raise HmcapError(
+                f"Expected a network that ONNX Runtime can read, but {path} is not one: {_first_line(error)}. "
+                "Fetch it again with: hmcap models fetch."
+            ) from error
+        session.disable_fallback()
+        running = session.get_providers()
+        if not running or running[0] != provider:
+            raise device_error(self.backend, device, f"the session came up on {', '.join(running) or 'nothing'}")
+        self.device = next(name for name, value in PROVIDERS.items() if value == running[0])
+        self.inputs = tuple(_spec(node) for node in session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in session.get_outputs())
+        self._names = [spec.name for spec in self.outputs]
+        self._path, self._session = path, session
+        self._lock = threading.Lock()
+
+    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once: every input by name in, every output by name out (owned by the caller)."""
+        values = check_feeds(feeds, self.inputs, self._path.name)
+        with self._lock:
+            return dict(zip(self._names, self._session.run(self._names, values), strict=True))
+
+
+def _spec(node: Any) -> TensorSpec:
+    kind = node.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(n if isinstance(n, int) else -1 for n in node.shape)
+    return TensorSpec(node.name, shape, np.dtype(_DTYPES.get(kind, kind)))
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+BACKEND = Backend("onnxruntime", (".onnx",), devices, OrtEngine)
