@@ -1,0 +1,185 @@
+"""BVH: Y up, centimetres, degrees, a standing T-pose in the offsets.
+
+The position channels of the root are absolute, as Blender, MotionBuilder and most readers take them; the root OFFSET
+only says where the hips are in the rest pose. Rotation channels are Z, X, Y, composed in the order they are listed.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...models.errors import HmcapError
+from ...models.rotations import axis_angle_to_matrix
+from .euler import continuous_euler_zxy, euler_zxy_to_matrix
+from .files import atomic_path
+from .rig import Rig
+from .track import Track
+
+CM_PER_M = 100.0
+_POSITION = ("Xposition", "Yposition", "Zposition")
+_ROTATION = ("Zrotation", "Xrotation", "Yrotation")
+
+
+def motion_to_bvh(track: Track, rig: Rig, fps: float, *, t_pose_frame: bool = False) -> str:
+    """The text of a BVH file.
+
+    Args:
+        track: uniform motion, Y up (see :func:`~.track.uniform_track`).
+        rig: the rest skeleton of the track's body shape.
+        fps: frames a second of the track.
+        t_pose_frame: put one frame of the rest pose before the motion.
+
+    Returns:
+        the file's text with ``\\n`` line ends and a point as decimal sign.
+
+    Raises:
+        HmcapError: a number is not finite.
+    """
+    root_cm = (rig.rest_pelvis_m + track.trans_m) * CM_PER_M
+    R = axis_angle_to_matrix(track.poses[:, list(rig.joints)])
+    if t_pose_frame:
+        root_cm = np.concatenate((rig.offsets_m[:1] * CM_PER_M, root_cm))
+        R = np.concatenate((np.broadcast_to(np.eye(3), (1, *R.shape[1:])), R))
+    angles_deg = np.degrees(continuous_euler_zxy(R)).reshape(len(R), -1)
+    values = np.concatenate((root_cm, angles_deg), axis=1)
+    if not np.isfinite(values).all():
+        raise HmcapError("Expected finite motion to write as BVH, found NaN or infinity. Capture the take again.")
+    values = np.round(values, 6) + 0.0  # Adding zero turns -0.0 into 0.0.
+    lines = ["HIERARCHY", *_hierarchy(rig), "MOTION", f"Frames: {len(values)}", f"Frame Time: {1 / fps:.10f}"]
+    row = " ".join(["%.6f"] * values.shape[1])
+    lines += [row % tuple(frame) for frame in values.tolist()]
+    return "\n".join(lines) + "\n"
+
+
+def save_bvh(text: str, path: str | Path) -> None:
+    """Write BVH text to ``path``, whole or not at all."""
+    with atomic_path(path) as part:
+        part.write_bytes(text.encode("ascii"))
+
+
+def _hierarchy(rig: Rig) -> list[str]:
+    children = [[c for c, p in enumerate(rig.parents) if p == row] for row in range(len(rig.names))]
+
+    def offset(xyz_m: np.ndarray) -> str:
+        return "OFFSET " + " ".join(f"{v:.6f}" for v in np.round(xyz_m * CM_PER_M, 6) + 0.0)
+
+    def joint(row: int, depth: int) -> list[str]:
+        pad = "\t" * depth
+        keyword, channels = ("JOINT", _ROTATION) if depth else ("ROOT", _POSITION + _ROTATION)
+        lines = [f"{pad}{keyword} {rig.names[row]}", f"{pad}{{", f"{pad}\t{offset(rig.offsets_m[row])}"]
+        lines.append(f"{pad}\tCHANNELS {len(channels)} {' '.join(channels)}")
+        for child in children[row]:
+            lines += joint(child, depth + 1)
+        if row in rig.tips_m:
+            lines += [f"{pad}\tEnd Site", f"{pad}\t{{", f"{pad}\t\t{offset(rig.tips_m[row])}", f"{pad}\t}}"]
+        return [*lines, f"{pad}}}"]
+
+    return joint(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class BvhMotion:
+    """What :func:`read_bvh` finds in a file, in metres and radians."""
+
+    names: tuple[str, ...]
+    """(J,) joints in file order."""
+    parents: tuple[int, ...]
+    """(J,) row of the parent, -1 for the root."""
+    offsets_m: np.ndarray
+    """(J, 3) rest offsets."""
+    tips_m: dict[int, np.ndarray]
+    """Row of a leaf -> (3,) offset of its End Site."""
+    root_m: np.ndarray
+    """(T, 3) position of the root in the world."""
+    R_parent_joint: np.ndarray
+    """(T, J, 3, 3) local rotations."""
+    channels_deg: np.ndarray
+    """(T, J, 3) the angles as written, in the order Z, X, Y."""
+    frame_time_s: float
+
+    def positions_m(self) -> np.ndarray:
+        """(T, J, 3) joint positions in the world."""
+        R, xyz = np.empty_like(self.R_parent_joint), np.empty(self.R_parent_joint.shape[:-1])
+        for row, parent in enumerate(self.parents):
+            if parent < 0:
+                R[:, row], xyz[:, row] = self.R_parent_joint[:, row], self.root_m
+            else:
+                R[:, row] = R[:, parent] @ self.R_parent_joint[:, row]
+                xyz[:, row] = xyz[:, parent] + R[:, parent] @ self.offsets_m[row]
+        return xyz
+
+
+def read_bvh(text: str) -> BvhMotion:
+    """Read BVH text that uses the channels this module writes.
+
+    Raises:
+        HmcapError: the text is not BVH, or uses other channels; says where.
+    """
+    head, _, tail = text.partition("MOTION")
+    tokens = head.split()
+    if tokens[:2] != ["HIERARCHY", "ROOT"]:
+        raise _bad(f"the file to begin with HIERARCHY and ROOT, found {' '.join(tokens[:2]) or 'nothing'}")
+    names: list[str] = []
+    parents: list[int] = []
+    offsets: list[list[float]] = []
+    tips: dict[int, np.ndarray] = {}
+    open_rows: list[int] = []
+    in_end_site, i = False, 1
+    while i < len(tokens):
+        word = tokens[i]
+        if word in ("ROOT", "JOINT"):
+            parents.append(open_rows[-1] if open_rows else -1)
+            names.append(tokens[i + 1])
+            open_rows.append(len(names) - 1)
+            i += 3
+        elif word == "End":
+            in_end_site = True
+            i += 3
+        elif word == "OFFSET":
+            xyz_cm = [float(v) for v in tokens[i + 1 : i + 4]]
+            if in_end_site:
+                tips[open_rows[-1]] = np.array(xyz_cm) / CM_PER_M
+            else:
+                offsets.append(xyz_cm)
+            i += 4
+        elif word == "CHANNELS":
+            count = int(tokens[i + 1])
+            wanted = _ROTATION if parents[-1] >= 0 else _POSITION + _ROTATION
+            if tuple(tokens[i + 2 : i + 2 + count]) != wanted:
+                raise _bad(
+                    f"channels {' '.join(wanted)} at {names[-1]}, found {' '.join(tokens[i + 2 : i + 2 + count])}"
+                )
+            i += 2 + count
+        elif word == "}":
+            if in_end_site:
+                in_end_site = False
+            else:
+                open_rows.pop()
+            i += 1
+        else:
+            raise _bad(f"a joint, an offset or channels, found {word!r}")
+    timing = re.match(r"\s*Frames:\s*(\d+)\s*Frame Time:\s*(\S+)", tail)
+    if timing is None:
+        raise _bad("'Frames:' and 'Frame Time:' after MOTION, found neither")
+    frames, width = int(timing[1]), 3 + 3 * len(names)
+    values = np.array(tail[timing.end() :].split(), dtype=np.float64)
+    if values.size != frames * width:
+        raise _bad(f"{frames} frames of {width} numbers, found {values.size} numbers")
+    values = values.reshape(frames, width)
+    channels_deg = values[:, 3:].reshape(frames, len(names), 3)
+    return BvhMotion(
+        names=tuple(names),
+        parents=tuple(parents),
+        offsets_m=np.array(offsets) / CM_PER_M,
+        tips_m=tips,
+        root_m=values[:, :3] / CM_PER_M,
+        R_parent_joint=euler_zxy_to_matrix(np.radians(channels_deg)),
+        channels_deg=channels_deg,
+        frame_time_s=float(timing[2]),
+    )
+
+
+def _bad(what: str) -> HmcapError:
+    return HmcapError(f"This BVH cannot be read: expected {what}. Export the take again with --to bvh.")

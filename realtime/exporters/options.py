@@ -1,0 +1,50 @@
+"""What a user may choose about an exported file, and what an exporter is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...models.errors import UsageError
+from .rig import NAMINGS
+
+if TYPE_CHECKING:
+    from ..take import Take
+
+UP_AXES = ("y", "z")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """Choices that apply to every format that has them."""
+
+    bvh_names: str = "mixamo"
+    """Joint names of BVH: ``mixamo`` (Hips, Spine, LeftArm, ...; no jaw, no eyes) or ``smplx`` (all 55)."""
+    t_pose_frame: bool = False
+    """Put one frame of the rest pose before the motion (some character set-ups want it)."""
+    up: str = "y"
+    """Up axis of formats that leave it open (npz): ``y``, or ``z`` as AMASS itself. BVH is always Y up."""
+    fps: float | None = None
+    """Frame rate of the file; None keeps the take's own."""
+
+    def __post_init__(self) -> None:
+        if self.bvh_names not in NAMINGS:
+            raise UsageError(f"--bvh-names expects one of {', '.join(NAMINGS)}, found {self.bvh_names!r}.")
+        if self.up not in UP_AXES:
+            raise UsageError(f"--up expects y or z, found {self.up!r}.")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise UsageError(f"--fps expects a frame rate above 0 and up to 1000, found {self.fps}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """One file format."""
+
+    name: str
+    """What the user types after --export."""
+    suffix: str
+    """Ending of the file, with the dot."""
+    summary: str
+    """One line for --help."""
+    export: Callable[["Take", Path, ExportOptions], None]
+    """Writes the take to the path, whole or not at all; raises HmcapError where that cannot be done."""
