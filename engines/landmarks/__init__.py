@@ -1,0 +1,9 @@
+"""The landmark stage: from an RGB frame to the 67 proxy joints of one person.
+
+Works on the raw networks of MediaPipe's Holistic pipeline (Apache-2.0): pose_detection, pose_landmark, hand_recrop and
+hand_landmark. The palm detector is not needed, because the body landmarks say where the hands are.
+"""
+
+from .stage import DEFAULT_MODELS, MODULES, LandmarkStage
+
+__all__ = ["DEFAULT_MODELS", "MODULES", "LandmarkStage"]

@@ -1,0 +1,125 @@
+"""Both hands of a tracked body: where each is, what the hand network says of it, and whether to believe it."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .geometry import Roi, roi_from_points, wrap_angle
+from .networks import Body, Hand, HandNetwork, HandRecrop
+
+SIDES = ("left", "right")
+_WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
+_ELBOW = (13, 14)
+_MIN_WRIST_VISIBILITY = 0.1
+_MIN_PRESENCE = 0.5
+_MAX_ROTATION_DEG, _MAX_TRANSLATION, _MAX_SCALE, _MARGIN = 40.0, 0.2, 0.4, -0.1
+_MAX_WRIST_GAP = 0.25
+_MIN_PALM, _MAX_PALM = 0.03, 0.30
+_SAME_HAND = 0.35
+
+
+def roi_from_body(body: Body, side: int) -> Roi:
+    """Rough region of a hand (0 left, 1 right) around the middle knuckle guessed from wrist, pinky and index."""
+    wrist, pinky, index = (body.xy_px[names[side]].astype(np.float64) for names in (_WRIST, _PINKY, _INDEX))
+    middle = (2 * index + pinky) / 3
+    towards = roi_from_points(wrist, middle)
+    return Roi(float(middle[0]), float(middle[1]), towards.size_px, towards.angle_rad).moved(2.7, -0.1)
+
+
+def roi_from_hand(xy_px: np.ndarray) -> Roi:
+    """Region for the next frame around 21 hand landmarks.
+
+    Turned by the direction from the wrist to a mean of thumb tip, index middle joint and index tip: the points that
+    the reference pipeline takes, whose thresholds in :func:`keep_tracking` go with them.
+    """
+    xy = np.asarray(xy_px, np.float64)
+    dx, dy = (xy[4] + xy[8] + 2 * xy[6]) / 4 - xy[0]
+    angle = wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
+    axes = Roi(0, 0, 1, angle).R_image_crop
+    local = xy @ axes
+    low, high = local.min(axis=0), local.max(axis=0)
+    width, height = high - low
+    centre = axes @ ((low + high) / 2 + (0.0, -0.1 * height))
+    return Roi(float(centre[0]), float(centre[1]), 2 * float(max(width, height)), angle)
+
+
+def keep_tracking(previous: np.ndarray, recrop: Roi) -> Roi | None:
+    """The region that follows from the previous frame's landmarks, if it agrees with the re-cropped one."""
+    roi = roi_from_hand(previous)
+    if not roi.usable:
+        return None
+    turn = abs(wrap_angle(roi.angle_rad - recrop.angle_rad))
+    offset = np.abs(recrop.to_crop(np.array([roi.x_px, roi.y_px])) - 0.5)
+    inside = np.abs(recrop.to_crop(previous) - 0.5) < 0.5 * (1 + _MARGIN)
+    agrees = (
+        turn <= math.radians(_MAX_ROTATION_DEG)
+        and (offset <= _MAX_TRANSLATION).all()
+        and abs(roi.size_px / recrop.size_px - 1) <= _MAX_SCALE
+        and inside.all()
+    )
+    return roi if agrees else None
+
+
+def believable(hand: Hand, body: Body, side: int) -> bool:
+    """Whether a hand that the network reports belongs at the end of this arm: wrist near wrist, and a hand's size."""
+    body_radius_px = body.roi.size_px / 2.5
+    gap = float(np.linalg.norm(hand.xy_px[0] - body.xy_px[_WRIST[side]])) / body_radius_px
+    palm = float(np.linalg.norm(hand.xy_px[[0, 0, 5]] - hand.xy_px[[5, 17, 17]], axis=1).max()) / body_radius_px
+    return hand.presence >= _MIN_PRESENCE and gap <= _MAX_WRIST_GAP and _MIN_PALM <= palm <= _MAX_PALM
+
+
+def drop_twin(hands: Sequence[Hand | None], body: Body) -> list[Hand | None]:
+    """Both hands, less the worse one where both sit on the same hand of the image.
+
+    The better one is nearer to its own body wrist and of the handedness that its side asks for.
+    """
+    left, right = hands
+    if left is None or right is None:
+        return list(hands)
+    size = max(float(np.ptp(h.xy_px, axis=0).max()) for h in (left, right))
+    apart = float(np.linalg.norm(left.xy_px - right.xy_px, axis=1).mean())
+    if apart > _SAME_HAND * size:
+        return list(hands)
+
+    def cost(hand: Hand, side: int) -> float:
+        gap = float(np.linalg.norm(hand.xy_px[0] - body.xy_px[_WRIST[side]])) / size
+        return gap + (hand.right_score if side == 0 else 1 - hand.right_score)
+
+    return [left, None] if cost(left, 0) <= cost(right, 1) else [None, right]
+
+
+class HandTracker:
+    """Runs the hand networks on both hands of one person and remembers where each hand was."""
+
+    def __init__(self, recrop: HandRecrop, landmarks: HandNetwork) -> None:
+        self._recrop, self._landmarks = recrop, landmarks
+        self._previous: list[np.ndarray | None] = [None, None]
+
+    def reset(self) -> None:
+        """Forget both hands."""
+        self._previous = [None, None]
+
+    def regions(self, image: np.ndarray, body: Body) -> list[Roi | None]:
+        """Region of the left and right hand; ``None`` where the body network sees no wrist or it is out of view."""
+        h, w = image.shape[:2]
+        out: list[Roi | None] = [None, None]
+        for side in (0, 1):
+            rough = roi_from_body(body, side)
+            if body.visibility[_WRIST[side]] < _MIN_WRIST_VISIBILITY or not rough.usable:
+                continue
+            roi = self._recrop(image, rough)
+            previous = self._previous[side]
+            if previous is not None and roi.usable:
+                roi = keep_tracking(previous, roi) or roi
+            if roi.usable and 0 <= roi.x_px < w and 0 <= roi.y_px < h:
+                out[side] = roi
+        return out
+
+    def landmarks(self, image: np.ndarray, body: Body, regions: Sequence[Roi | None]) -> list[Hand | None]:
+        """The left and right hand, ``None`` where none is seen or what is seen cannot be that hand."""
+        found = [None if roi is None else self._landmarks(image, roi) for roi in regions]
+        hands = [h if h is not None and believable(h, body, side) else None for side, h in enumerate(found)]
+        hands = drop_twin(hands, body)
+        self._previous = [None if h is None else h.xy_px for h in hands]
+        return hands

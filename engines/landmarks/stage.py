@@ -1,0 +1,147 @@
+"""The landmark stage: one frame in, the 67 proxies of one person out."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ...models.errors import HmcapError
+from ...models.proxies import Proxies
+from ..backends import open_engine
+from ..base import Engine
+from .geometry import Roi
+from .hands import HandTracker
+from .mapping import to_proxies
+from .networks import Body, BodyNetwork, HandNetwork, HandRecrop, PersonDetector, thumbnail
+from .tracking import PRESENCE_THRESHOLD, PersonTrack, Subject, check_subject, choose_subject, is_cut, is_near
+
+MODULES = ("pose_detection", "pose_landmark", "hand_recrop", "hand_landmark")
+"""The stage's modules in the order they run; also the keys of :attr:`LandmarkStage.engines`."""
+
+DEFAULT_MODELS: dict[str, str] = {
+    "pose_detection": "pose_detection",
+    "pose_landmark": "pose_landmark_full",
+    "hand_recrop": "hand_recrop",
+    "hand_landmark": "hand_landmark_full",
+}
+"""Module -> name in the model registry."""
+
+
+class LandmarkStage:
+    """Finds one person, follows them, and measures body and both hands. Stateful: feed frames in order."""
+
+    engines: dict[str, Engine]
+    """Module name -> the engine that runs it."""
+    last_times_s: dict[str, float]
+    """Module name -> seconds it took in the last frame, crop and decoding included; only those that ran."""
+
+    def __init__(self, engines: Mapping[str, Engine], *, subject: Subject = "largest") -> None:
+        """``engines``: one for each of :data:`MODULES`."""
+        missing = [m for m in MODULES if m not in engines]
+        if missing:
+            raise HmcapError(f"Expected an engine for each of {', '.join(MODULES)}; missing: {', '.join(missing)}.")
+        self.engines = {m: engines[m] for m in MODULES}
+        self.last_times_s = {}
+        self._subject = check_subject(subject)
+        self._detect = PersonDetector(self.engines["pose_detection"])
+        self._body = BodyNetwork(self.engines["pose_landmark"])
+        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), HandNetwork(self.engines["hand_landmark"]))
+        self.reset()
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        backend: str = "auto",
+        device: str = "cpu",
+        threads: int | None = None,
+        models: Mapping[str, str | Path] | None = None,
+        subject: Subject = "largest",
+    ) -> "LandmarkStage":
+        """Open the four networks.
+
+        ``models`` replaces single entries of :data:`DEFAULT_MODELS`: module name -> registry name, or path of a file.
+        Raises :class:`HmcapError` where a network, engine or device does not come up.
+        """
+        from ..registry import resolve
+
+        chosen = {**DEFAULT_MODELS, **(models or {})}
+        unknown = [m for m in chosen if m not in MODULES]
+        if unknown:
+            raise HmcapError(f"Unknown module {', '.join(unknown)}: expected some of {', '.join(MODULES)}.")
+        paths = {m: Path(c) if Path(c).suffix else resolve(str(c)) for m, c in chosen.items()}
+        engines = {m: open_engine(p, backend=backend, device=device, threads=threads) for m, p in paths.items()}
+        return cls(engines, subject=subject)
+
+    def reset(self) -> None:
+        """Forget the person: the next frame starts with a detection."""
+        self._track = PersonTrack()
+        self._hands.reset()
+        self._thumbnail: np.ndarray | None = None
+        self.last_times_s = {}
+
+    def __call__(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> Proxies:
+        """Proxies of the (H, W, 3) uint8 RGB frame ``index``, taken at ``stamp_s`` seconds."""
+        if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
+            raise HmcapError(
+                f"Expected an RGB frame of shape (H, W, 3) and type uint8, found {image_rgb.shape} {image_rgb.dtype}."
+            )
+        self.last_times_s = {}
+        size_px = (image_rgb.shape[1], image_rgb.shape[0])
+        self._forget_after_cut(image_rgb)
+        body = self._find_body(image_rgb, stamp_s)
+        if body is None:
+            self._track.lose()
+            self._hands.reset()
+            return Proxies.absent(index, stamp_s, size_px)
+        self._track.update(body, stamp_s)
+        started = time.perf_counter()
+        regions = self._hands.regions(image_rgb, body)
+        started = self._note("hand_recrop", started)
+        hands = self._hands.landmarks(image_rgb, body, regions)
+        self._note("hand_landmark", started)
+        return to_proxies(index, stamp_s, size_px, body, hands)
+
+    def _note(self, module: str, started: float) -> float:
+        now = time.perf_counter()
+        self.last_times_s[module] = self.last_times_s.get(module, 0.0) + now - started
+        return now
+
+    def _forget_after_cut(self, image: np.ndarray) -> None:
+        small = thumbnail(image)
+        if self._thumbnail is not None and is_cut(self._thumbnail, small):
+            self._track.lose(forget=True)
+            self._hands.reset()
+        self._thumbnail = small
+
+    def _measure(self, image: np.ndarray, roi: Roi) -> Body | None:
+        started = time.perf_counter()
+        body = self._body(image, roi)
+        self._note("pose_landmark", started)
+        return body if body.presence >= PRESENCE_THRESHOLD else None
+
+    def _find_body(self, image: np.ndarray, stamp_s: float) -> Body | None:
+        tracked = None
+        if self._track.roi is not None:
+            tracked = self._measure(image, self._track.roi)
+            if tracked is not None and self._track.plausible(tracked, stamp_s):
+                return tracked
+        roi = self._detect_roi(image, stamp_s)
+        if roi is None:
+            return None
+        return self._measure(image, roi)
+
+    def _detect_roi(self, image: np.ndarray, stamp_s: float) -> Roi | None:
+        """Region of the person to follow: the one followed until now where they are still about, else the subject."""
+        started = time.perf_counter()
+        people = self._detect(image)
+        self._note("pose_detection", started)
+        recent = self._track.recent(stamp_s)
+        if recent is not None:
+            old, elapsed_s = recent
+            near = [p for p in people if is_near(old, p.roi, elapsed_s)]
+            if near:
+                return min(near, key=lambda p: np.hypot(p.roi.x_px - old.x_px, p.roi.y_px - old.y_px)).roi
+        chosen = choose_subject(people, (image.shape[1], image.shape[0]), self._subject)
+        return None if chosen is None else chosen.roi

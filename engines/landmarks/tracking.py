@@ -1,0 +1,159 @@
+"""Following one person from frame to frame: where to look next, and when to stop believing."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...models.errors import UsageError
+from .geometry import Roi, roi_from_points
+from .networks import Body, Detection
+
+PRESENCE_THRESHOLD = 0.5
+_MEMORY_S = 2.0
+_MAX_JUMP = 0.25
+_MAX_SPEED_PER_S = 6.0
+_MAX_GROWTH = 1.6
+_CUT_DIFFERENCE = 28.0
+_CUT_CORRELATION = 0.5
+_SUBJECT_WORDS = ("largest", "left", "right")
+
+Subject = str | int
+"""Whom to capture when several people are in view: ``largest`` (and most central), ``left``, ``right`` or the n-th from
+the left, counted from 0."""
+
+
+def check_subject(subject: Subject) -> Subject:
+    """``subject`` itself, a number in a string turned into an int; raises :class:`UsageError` for anything else."""
+    if isinstance(subject, str) and subject.isdecimal():
+        subject = int(subject)
+    if subject in _SUBJECT_WORDS or (isinstance(subject, int) and not isinstance(subject, bool) and subject >= 0):
+        return subject
+    raise UsageError(
+        f"Expected the subject to be one of {', '.join(_SUBJECT_WORDS)} or a number from 0 (counted from the left), "
+        f"found {subject!r}. Try --subject largest"
+    )
+
+
+def choose_subject(people: Sequence[Detection], image_size_px: tuple[int, int], subject: Subject) -> Detection | None:
+    """The person to start with; ``None`` when nobody, or fewer people than the number asked for, is in view.
+
+    ``largest`` weighs the size of the body by its distance from the middle of the picture and by the detector's score.
+    """
+    if not people:
+        return None
+    ordered = sorted(people, key=lambda p: p.roi.x_px)
+    if isinstance(subject, int):
+        return ordered[subject] if subject < len(ordered) else None
+    if subject in ("left", "right"):
+        return ordered[0 if subject == "left" else -1]
+    w, h = image_size_px
+
+    def weight(person: Detection) -> float:
+        off_centre = math.hypot((person.roi.x_px - w / 2) / w, (person.roi.y_px - h / 2) / h)
+        return person.roi.size_px * person.score * (1 - 0.5 * min(off_centre, 1.0))
+
+    return max(people, key=weight)
+
+
+class OneEuroFilter:
+    """Speed-adaptive low pass (Casiez, Roussel, Vogel 2012) over an array of any shape."""
+
+    def __init__(self, min_cutoff_hz: float, beta: float, derivative_cutoff_hz: float = 1.0) -> None:
+        self._min_cutoff_hz, self._beta, self._derivative_cutoff_hz = min_cutoff_hz, beta, derivative_cutoff_hz
+        self._raw = self._value = self._speed = None
+        self._stamp_s = 0.0
+
+    def __call__(self, value: np.ndarray, stamp_s: float, scale: float) -> np.ndarray:
+        """The filtered value; ``scale`` is the object's size, which makes the speed independent of resolution."""
+        if self._raw is None or self._value is None or self._speed is None:
+            self._raw, self._value, self._speed, self._stamp_s = value, value, np.zeros_like(value), stamp_s
+            return value
+        dt_s = stamp_s - self._stamp_s
+        if dt_s <= 0:
+            return value
+        speed = (value - self._raw) / (scale * dt_s)
+        self._speed = self._blend(self._speed, speed, self._derivative_cutoff_hz, dt_s)
+        cutoff_hz = self._min_cutoff_hz + self._beta * np.abs(self._speed)
+        self._value = self._blend(self._value, value, cutoff_hz, dt_s)
+        self._raw, self._stamp_s = value, stamp_s
+        return self._value
+
+    @staticmethod
+    def _blend(old: np.ndarray, new: np.ndarray, cutoff_hz: np.ndarray | float, dt_s: float) -> np.ndarray:
+        alpha = 1 / (1 + 1 / (2 * math.pi * cutoff_hz * dt_s))
+        return alpha * new + (1 - alpha) * old
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    roi: Roi
+    """Where the person was, unsmoothed."""
+    stamp_s: float
+
+
+class PersonTrack:
+    """The region of interest of the tracked person; empty at the start and after :meth:`lose`."""
+
+    def __init__(self) -> None:
+        self._filter = OneEuroFilter(0.01, 10.0)
+        self._last: _Seen | None = None
+        self.roi: Roi | None = None
+        """Where to look in the next frame; ``None`` when nobody is tracked."""
+
+    def plausible(self, body: Body, stamp_s: float) -> bool:
+        """Whether ``body`` can be the tracked person: near, and of like size, given the time that has passed."""
+        if self._last is None:
+            return True
+        return is_near(self._last.roi, body_roi(body), stamp_s - self._last.stamp_s)
+
+    def recent(self, stamp_s: float) -> tuple[Roi, float] | None:
+        """Where the person was last seen and how long ago in seconds; ``None`` when that is too long ago to help."""
+        if self._last is None or not 0 <= stamp_s - self._last.stamp_s <= _MEMORY_S:
+            return None
+        return self._last.roi, stamp_s - self._last.stamp_s
+
+    def update(self, body: Body, stamp_s: float) -> None:
+        """Follow ``body`` into the next frame."""
+        raw = body_roi(body)
+        if self.roi is None:
+            self._filter = OneEuroFilter(0.01, 10.0)
+        aux = self._filter(body.aux_px[:, :2], stamp_s, max(raw.size_px / 1.25, 1e-6))
+        roi = roi_from_points(aux[0], aux[1]).moved(1.25)
+        self.roi = roi if roi.usable else None
+        self._last = _Seen(raw, stamp_s)
+
+    def lose(self, *, forget: bool = False) -> None:
+        """Stop tracking; the place is remembered for a while unless ``forget`` (after a cut)."""
+        self.roi = None
+        if forget:
+            self._last = None
+
+
+def body_roi(body: Body) -> Roi:
+    """The region of interest that the landmarks themselves ask for."""
+    return roi_from_points(body.aux_px[0, :2], body.aux_px[1, :2]).moved(1.25)
+
+
+def is_near(old: Roi, new: Roi, dt_s: float) -> bool:
+    """Whether one person can have moved from ``old`` to ``new`` in ``dt_s`` seconds.
+
+    Distances are in body radii (about a metre for an adult): a quarter for noise and 6 per second of motion.
+    """
+    if not new.usable:
+        return False
+    radius = max(old.size_px, new.size_px) / 2.5
+    distance = math.hypot(new.x_px - old.x_px, new.y_px - old.y_px) / radius
+    growth = max(new.size_px / old.size_px, old.size_px / new.size_px)
+    elapsed_s = max(dt_s, 0.0)
+    return distance <= _MAX_JUMP + _MAX_SPEED_PER_S * elapsed_s and growth <= _MAX_GROWTH + elapsed_s
+
+
+def is_cut(old: np.ndarray, new: np.ndarray) -> bool:
+    """Whether two thumbnails (grey, 0..255) come from different shots: other brightness and no common structure."""
+    if np.abs(old - new).mean() < _CUT_DIFFERENCE:
+        return False
+    a, b = old - old.mean(), new - new.mean()
+    norm = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
+    return norm == 0 or float((a * b).sum()) / norm < _CUT_CORRELATION
