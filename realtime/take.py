@@ -1,0 +1,151 @@
+"""A take: what was seen and what was solved in one recording. Every exporter reads one; nothing writes to it."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..models.camera import Camera
+from ..models.errors import HmcapError
+from ..models.motion import MotionFrame
+from ..models.proxies import Proxies
+from .codec import MAX_SIDE_PX, camera_from_dict, camera_to_dict
+
+FORMAT_VERSION = 1
+"""Version of the take format; a reader refuses a newer one."""
+SUFFIX = ".hmcap"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeHeader:
+    """What is known about a recording before its first frame."""
+
+    source: str
+    """What opens the footage again: a path, an address, ``webcam:0`` or ``sample``."""
+    name: str
+    """Short name of the footage."""
+    fps: float
+    """Mean frame rate of the source; every frame also has its own stamp."""
+    width_px: int
+    height_px: int
+    camera: Camera
+    """Intrinsics; ``camera.source`` says where they came from."""
+    frame_count: int | None = None
+    """Frames that the source promised; None when unknown."""
+    live: bool = False
+    """Whether frames could be lost because nobody fetched them in time."""
+    engines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Module name to the ``backend`` and ``device`` that really run it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Choices of this run (plain numbers, text, lists and maps): body file, subject, static camera, ..."""
+    created: str = ""
+    """Start of the capture, ISO 8601 in UTC."""
+    version: str = ""
+    """hmcap version that wrote the take."""
+
+    def to_json(self) -> str:
+        """Text form that ``from_json`` reads back to an equal header."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        fields["camera"] = camera_to_dict(self.camera)
+        return json.dumps(fields, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TakeHeader":
+        """Raises ``HmcapError`` where the text is not the header of a take."""
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise _bad_header("it is not JSON") from error
+        if not isinstance(fields, dict):
+            raise _bad_header("it is not a map")
+        kinds: dict[str, type | tuple[type, ...]] = {
+            "source": str, "name": str, "fps": (int, float), "width_px": int, "height_px": int, "live": bool,
+            "engines": dict, "settings": dict, "created": str, "version": str, "frame_count": (int, type(None)),
+        }  # fmt: skip
+        for name, kind in kinds.items():
+            if not isinstance(fields.get(name), kind):
+                raise _bad_header(f"its field {name!r} is missing or of the wrong kind")
+        fps = float(fields["fps"])
+        if not (math.isfinite(fps) and 0 < fps <= 10000):
+            raise _bad_header(f"its frame rate is {fps:g}")
+        if not all(0 < fields[side] <= MAX_SIDE_PX for side in ("width_px", "height_px")):
+            raise _bad_header(f"its picture size is {fields['width_px']}x{fields['height_px']}")
+        if not all(isinstance(engine, dict) for engine in fields["engines"].values()):
+            raise _bad_header("its engines are not maps")
+        known = {name: fields[name] for name in kinds}
+        return cls(**(known | {"fps": fps, "camera": camera_from_dict(fields.get("camera"))}))
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How whole the file was that a take was read from."""
+
+    complete: bool
+    """True when the file was closed properly and every part of it passed its check."""
+    chunks: int
+    """Whole chunks that were read."""
+    damaged_chunks: int
+    """Chunks that failed their check and were left out."""
+    lost_bytes: int
+    """Bytes at the end that do not form a whole record."""
+
+    def __str__(self) -> str:
+        if self.complete:
+            return f"complete ({self.chunks} chunks)"
+        parts = [f"{self.chunks} whole chunks recovered"]
+        if self.damaged_chunks:
+            parts.append(f"{self.damaged_chunks} damaged ones left out")
+        if self.lost_bytes:
+            parts.append(f"{self.lost_bytes:,} bytes cut off at the end")
+        return "not closed properly: " + ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One recording, read whole."""
+
+    header: TakeHeader
+    proxies: tuple[Proxies, ...]
+    """What the landmark stage saw, by rising frame number."""
+    motion: tuple[MotionFrame, ...]
+    """The newest whole revision of the motion, by rising frame number; empty while nothing was solved."""
+    report: Mapping[str, Any] | None = None
+    """The end-of-run report as ``Report.to_dict`` wrote it, or None."""
+    revision: int = -1
+    """Revision that ``motion`` is: 0 while capturing, 1 and more solved later, -1 when there is none."""
+    recovery: Recovery = Recovery(True, 0, 0, 0)
+
+    @property
+    def fps(self) -> float:
+        """Mean frame rate of the source."""
+        return self.header.fps
+
+    @property
+    def camera(self) -> Camera:
+        """Intrinsics of the recording."""
+        return self.header.camera
+
+    @property
+    def solved(self) -> bool:
+        """Whether every captured frame has its motion."""
+        return bool(self.motion) and len(self.motion) >= len(self.proxies)
+
+
+def newest_motion(revisions: Mapping[int, Mapping[int, MotionFrame]]) -> tuple[int, tuple[MotionFrame, ...]]:
+    """The revision that counts and its frames by rising number: the newest of the most complete ones.
+
+    Revisions are never mixed, because a later one may place the world elsewhere; one that was cut off while it was
+    being written loses against a whole earlier one. (-1, ()) where there is none.
+    """
+    if not revisions:
+        return -1, ()
+    best = max(revisions, key=lambda r: (len(revisions[r]), r))
+    return best, tuple(revisions[best][i] for i in sorted(revisions[best]))
+
+
+def _bad_header(what: str) -> HmcapError:
+    return HmcapError(
+        f"Expected a take written by hmcap; its header cannot be used: {what}. The file is damaged or comes from "
+        "somewhere else: use another copy, or capture again."
+    )
