@@ -1,6 +1,7 @@
 """ONNX Runtime back end: CUDA, DirectML, CoreML, and a portable CPU path."""
 
 import functools
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +24,11 @@ _DTYPES = {"float": "float32", "float16": "float16", "double": "float64", "bool"
 
 @functools.lru_cache(maxsize=1)
 def _library() -> Any:
+    # Its builds report usage unless this is set before the import: a start-up event, and a client id in the home folder.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # the Windows builds that ignore the variable
     onnxruntime.set_default_logger_severity(4)  # its warnings would land in the middle of the progress bar
     return onnxruntime
 

@@ -1,0 +1,67 @@
+"""Converted networks on disk: the cache behind ONNX Runtime, and files the user asks for."""
+
+import hashlib
+from pathlib import Path
+
+from ..models.errors import HmcapError, UsageError
+from .store import atomic_write, explained, models_folder
+from .tflite_reader import MAX_FILE_BYTES
+
+CONVERTER_VERSION = 1
+"""Raised whenever the converter writes different networks, so that cached ones are made anew."""
+
+
+def read_network_file(path: Path) -> bytes:
+    """The bytes of a network, after checking that the file is there and of a believable size."""
+    try:
+        size = path.stat().st_size
+        if not path.is_file() or not 0 < size <= MAX_FILE_BYTES:
+            raise HmcapError(
+                f"Expected a network of 1 byte to {MAX_FILE_BYTES >> 20} MiB, found {size} bytes in {path}."
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise HmcapError(
+            f"Expected to read a network at {path}, but the system says: {error.strerror or error}. "
+            "Fetch the published ones with: hmcap models fetch"
+        ) from error
+
+
+def tflite_file_to_onnx(path: Path) -> bytes:
+    """The serialised ONNX model of a ``.tflite`` file. Raises :class:`HmcapError`."""
+    from .tflite_onnx import tflite_to_onnx  # the onnx package takes a moment to import, and few runs need it
+
+    return tflite_to_onnx(read_network_file(path), path.name).SerializeToString()
+
+
+def onnx_for(path: Path) -> str | bytes:
+    """The ONNX form of a ``.tflite`` file for a session to open: the path of a cached file, or the model itself.
+
+    The cache is ``converted/`` in the models folder, keyed by the content of the source and checked by the content of
+    the result. Where the folder cannot be written (a prepared read-only one), the model is handed over in memory.
+    """
+    source = hashlib.sha256(read_network_file(path)).hexdigest()[:32]
+    folder = models_folder() / "converted"
+    stem = f"{source}-v{CONVERTER_VERSION}"
+    for cached in folder.glob(f"{stem}-*.onnx"):
+        if cached.stem.rpartition("-")[2] == hashlib.sha256(cached.read_bytes()).hexdigest()[:32]:
+            return str(cached)
+    model = tflite_file_to_onnx(path)
+    cached = folder / f"{stem}-{hashlib.sha256(model).hexdigest()[:32]}.onnx"
+    try:
+        atomic_write(cached, model)
+    except OSError:
+        return model  # same network, only converted again next time
+    return str(cached)
+
+
+def convert_file(source: Path, out: Path) -> Path:
+    """Write the ONNX form of a ``.tflite`` file to ``out`` and return it. Raises :class:`HmcapError`."""
+    if source.suffix.lower() != ".tflite":
+        raise UsageError(f"Expected a .tflite network to convert, found {source}. An .onnx file is used as it is.")
+    if out.suffix.lower() != ".onnx":
+        raise UsageError(f"Expected an output file that ends in .onnx, found {out}.")
+    model = tflite_file_to_onnx(source)
+    with explained(out.parent, out.name):
+        atomic_write(out, model)
+    return out
