@@ -131,7 +131,9 @@ def run_stage(stage: LandmarkStage, source: Path, peer: dict[str, np.ndarray]) -
     frames, same = [], 0
     for k, (index, image) in enumerate(read_frames(source, stride, len(peer["index"]))):
         if index != peer["index"][k]:
-            raise HmcapError(f"Expected frame {peer['index'][k]} of {source}, found {index}. Write the peer file again.")
+            raise HmcapError(
+                f"Expected frame {peer['index'][k]} of {source}, found {index}. Write the peer file again."
+            )
         same += zlib.crc32(image[::8, ::8].tobytes()) == peer["crc32"][k]
         frames.append(stage(image, index, (k + 1) * STEP_S))
     return frames, same / max(len(frames), 1)

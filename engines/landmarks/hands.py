@@ -10,7 +10,7 @@ from .networks import Body, Hand, HandNetwork, HandRecrop
 
 SIDES = ("left", "right")
 _WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
-_ELBOW = (13, 14)
+_PALM = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]
 _MIN_WRIST_VISIBILITY = 0.1
 _MIN_PRESENCE = 0.5
 _MAX_ROTATION_DEG, _MAX_TRANSLATION, _MAX_SCALE, _MARGIN = 40.0, 0.2, 0.4, -0.1
@@ -28,16 +28,15 @@ def roi_from_body(body: Body, side: int) -> Roi:
 
 
 def roi_from_hand(xy_px: np.ndarray) -> Roi:
-    """Region for the next frame around 21 hand landmarks.
+    """Region for the next frame around the palm and the lower halves of the fingers of 21 hand landmarks.
 
-    Turned by the direction from the wrist to a mean of thumb tip, index middle joint and index tip: the points that
-    the reference pipeline takes, whose thresholds in :func:`keep_tracking` go with them.
+    Turned so that the way from the wrist to the knuckles (middle one twice, index, ring) points up.
     """
     xy = np.asarray(xy_px, np.float64)
-    dx, dy = (xy[4] + xy[8] + 2 * xy[6]) / 4 - xy[0]
+    dx, dy = (xy[5] + 2 * xy[9] + xy[13]) / 4 - xy[0]
     angle = wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
     axes = Roi(0, 0, 1, angle).R_image_crop
-    local = xy @ axes
+    local = xy[_PALM] @ axes
     low, high = local.min(axis=0), local.max(axis=0)
     width, height = high - low
     centre = axes @ ((low + high) / 2 + (0.0, -0.1 * height))
