@@ -40,6 +40,9 @@ from .bake_weights import merge_weights, smooth_weights
 SEED = 20240607
 NUM_SAMPLES = 1500
 NUM_SHAPES = 10
+PROPORTION_SPREAD = 1 / 3
+"""Share of the spread of Anny's height parameter that changes proportions; see :func:`_sample_adults`."""
+
 PELVIS_M = np.array([0.0, -0.35, 0.0])
 """Where the pelvis joint stands in the rest pose of every shape."""
 
@@ -165,7 +168,7 @@ def _frame(along: np.ndarray, across: np.ndarray) -> np.ndarray:
 def t_pose_rotations(heads: np.ndarray, tails: np.ndarray, heel_to_toe: np.ndarray, bones: list[str]) -> np.ndarray:
     """(163, 3, 3) world rotation of every bone that turns the mean adult's A-pose into the T-pose.
 
-    heads, tails: (163, 3) of the mean adult; heel_to_toe: (3,) direction of the left sole. Right bones mirror left ones.
+    heads, tails: (163, 3) of the mean adult; heel_to_toe: (3,) direction of the left sole. Right bones mirror left.
     """
     from scipy.spatial.transform import Rotation
 
@@ -230,7 +233,7 @@ def fit_regressor(v: np.ndarray, shapes: np.ndarray, joints: np.ndarray, joint_s
     Each row is a small change of the plain mean over the vertices around the joint. Sum and template are exact; the
     shape components are met to a few micrometres, because chasing the rest would need huge weights of both signs.
     """
-    count, ridge = 240, 3e-5
+    count, ridge = 240, 1e-4
     out = np.zeros((len(joints), len(v)))
     for j, joint in enumerate(joints):
         near = np.argsort(np.linalg.norm(v - joint, axis=1), kind="stable")[:count]
@@ -245,8 +248,12 @@ def fit_regressor(v: np.ndarray, shapes: np.ndarray, joints: np.ndarray, joint_s
     return out
 
 
-def _sample_adults(model, data) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (N, V, 3) and bone heads (N, 163, 3) of sampled adults, Anny's axes."""
+def _sample_adults(model, data) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices (N, V, 3) and bone heads (N, 163, 3) of sampled adults in Anny's axes, and their scale (N,).
+
+    Anny makes short people by shortening the thigh far more than the shank. So its height parameter, drawn from its
+    own distribution, decides the stature, a third of its spread the proportions, and a uniform scale makes up the rest.
+    """
     import torch
     from anny.shape_distribution import SimpleShapeDistribution
 
@@ -255,12 +262,18 @@ def _sample_adults(model, data) -> tuple[np.ndarray, np.ndarray]:
     ages = torch.distributions.Uniform(torch.tensor(18.0, dtype=f64), torch.tensor(70.0, dtype=f64))
     half = torch.tensor(0.5, dtype=f64)
     _, phenotypes = SimpleShapeDistribution(model, ages, torch.distributions.Beta(half, half)).sample(NUM_SAMPLES)
-    weights = model.get_phenotype_blendshape_coefficients(**phenotypes)
     n = data.stacked_phenotype_blend_shapes_mask.shape[0]
-    weights = weights[:, :n].numpy()
-    V = data.template_vertices.numpy() + np.tensordot(weights, data.blendshapes[:n].numpy(), 1)
-    H = data.template_bone_heads.numpy() + np.tensordot(weights, data.bone_heads_blendshapes[:n].numpy(), 1)
-    return V, H
+
+    def meshes(values: dict) -> tuple[np.ndarray, np.ndarray]:
+        weights = model.get_phenotype_blendshape_coefficients(**values)[:, :n].numpy()
+        V = data.template_vertices.numpy() + np.tensordot(weights, data.blendshapes[:n].numpy(), 1)
+        return V, data.template_bone_heads.numpy() + np.tensordot(weights, data.bone_heads_blendshapes[:n].numpy(), 1)
+
+    stature = np.ptp(meshes(phenotypes)[0][..., 2], axis=1)
+    height = phenotypes["height"]
+    V, H = meshes({**phenotypes, "height": 0.5 + PROPORTION_SPREAD * (height - height.mean())})
+    scale = stature / np.ptp(V[..., 2], axis=1)
+    return V * scale[:, None, None], H * scale[:, None, None], scale
 
 
 def bake(cache: Path) -> dict[str, np.ndarray]:
@@ -278,7 +291,8 @@ def bake(cache: Path) -> dict[str, np.ndarray]:
     data = model.to_model_data()
     bones, parents = data.metadata.bone_labels, data.metadata.bone_parents
     turn = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # Z up, facing -Y  ->  Y up, facing +Z
-    V, H = (a @ turn.T for a in _sample_adults(model, data))
+    V, H, scales = _sample_adults(model, data)
+    V, H = V @ turn.T, H @ turn.T
     faces = data.faces.numpy()
 
     template = data.template_vertices.numpy() @ turn.T
@@ -305,7 +319,7 @@ def bake(cache: Path) -> dict[str, np.ndarray]:
     V = np.einsum("vij,nvj->nvi", RV, V) + np.einsum("vb,nbi->nvi", bone_weights, offsets)
     J = _joint_heads(posed, bones)
     V, J = V - J[:, :1] + PELVIS_M, J - J[:, :1] + PELVIS_M
-    expressions = np.einsum("vij,kvj->kvi", RV, data.blendshapes[phen:].numpy() @ turn.T)
+    expressions = np.einsum("vij,kvj->kvi", RV, data.blendshapes[phen:].numpy() @ turn.T) * scales.mean()
 
     flip = np.array([-1.0, 1.0, 1.0])
     swap = np.array([_mirrored(n) for n in JOINT_NAMES])
@@ -325,14 +339,20 @@ def bake(cache: Path) -> dict[str, np.ndarray]:
 
     weights = merge_weights(bone_weights, [JOINT_NAMES.index(joint_of_bone(b)) for b in bones])
     weights = smooth_weights(weights, v_mean, faces, mirror, swap, j_mean)
-    regressor = fit_regressor(v_mean, shapes16, j_mean, joint_shapes)
+    # A face that moves must not move the joints: every expression is one more component, with a target of zero.
+    still = np.zeros((*joint_shapes.shape[:2], len(expressions)))
+    every_shape = np.concatenate([shapes16, np.moveaxis(expressions, 0, -1)], axis=-1)
+    regressor = fit_regressor(v_mean, every_shape, j_mean, np.concatenate([joint_shapes, still], axis=-1))
     regressor = (regressor + regressor[swap][:, mirror]) / 2
 
     print(f"mean adult {np.ptp(v_mean[:, 1]):.3f} m tall, thigh + shank {_leg_length(j_mean):.3f} m")
-    print(f"shape components explain {values[::-1][:NUM_SHAPES].sum() / values.sum():.5f} of the variance; ")
+    print(f"shape components explain {values[::-1][:NUM_SHAPES].sum() / values.sum():.5f} of the variance")
     print(f"largest regressor weight {np.abs(regressor).max():.3f}")
-    miss = np.abs(np.einsum("jv,vcb->jcb", regressor, shapes16) - joint_shapes).max()
-    print(f"joint error {np.abs(regressor @ v_mean - j_mean).max():.1e} m, per shape component {miss:.1e} m")
+    miss = np.abs(np.einsum("jv,vcb->jcb", regressor, every_shape) - np.concatenate([joint_shapes, still], axis=-1))
+    print(f"joint error {np.abs(regressor @ v_mean - j_mean).max():.1e} m")
+    print(
+        f"per shape component {miss[..., :NUM_SHAPES].max():.1e} m, per face shape {miss[..., NUM_SHAPES:].max():.1e} m"
+    )
     parents55 = PARENTS.astype(np.int64).copy()
     parents55[0] = 2**32 - 1
     zeros45 = np.zeros(45, np.float32)
@@ -385,7 +405,7 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, array in arrays.items():
             buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+            np.lib.format.write_array(buffer, np.asarray(array, order="C"), allow_pickle=False)
             info = zipfile.ZipInfo(name + ".npy", (1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, buffer.getvalue())

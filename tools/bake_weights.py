@@ -17,7 +17,7 @@ def merge_weights(bone_weights: np.ndarray, joint_of_bone: list[int]) -> np.ndar
 def smooth_weights(
     weights: np.ndarray, v: np.ndarray, faces: np.ndarray, mirror: np.ndarray, swap: np.ndarray, joints: np.ndarray
 ) -> np.ndarray:
-    """(V, 55) weights cut to MAX_INFLUENCES and made left/right symmetric (mirror (V,), swap (55,) are the partners)."""
+    """(V, 55) weights cut to MAX_INFLUENCES and left/right symmetric (mirror (V,), swap (55,) are the partners)."""
     out = (weights + weights[mirror][:, swap]) / 2
     order = np.argsort(-out, axis=1, kind="stable")
     np.put_along_axis(out, order[:, MAX_INFLUENCES:], 0.0, axis=1)

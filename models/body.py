@@ -1,0 +1,152 @@
+"""The body model: reads a file in the SMPL-X layout, the one shipped here or a user's own SMPLX_NEUTRAL.npz.
+
+The stages that follow the reading (with shape, with pose, skinned) live in :mod:`hmcap.models.body_stages` and are
+re-exported here::
+
+    body = load_body()
+    person = body.with_shape(betas)              # person.joints_m (55, 3)
+    posed = person.with_pose(poses, trans_m)     # posed.R_world, posed.joints_m; no vertex touched
+    mesh = posed.skin().vertices_m
+"""
+
+import json
+import zipfile
+import zlib
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from .body_stages import BodyModel, PosedBody, ShapedBody, SkinnedBody, forward_kinematics
+from .errors import HmcapError
+from .skeleton import NUM_JOINTS, PARENTS
+
+__all__ = ["BodyModel", "PosedBody", "ShapedBody", "SkinnedBody", "forward_kinematics", "load_body"]
+
+_SHAPES_2020 = 300
+"""Files of the 2020 release have 300 shape and 100 expression components; shorter ones have 10 shape components."""
+_NUM_POSE_FEATURES = 9 * (NUM_JOINTS - 1)
+_NEEDED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+
+
+def load_body(path: str | Path | None = None, num_betas: int = 10, num_expressions: int | None = None) -> BodyModel:
+    """Read a body model.
+
+    path: an npz in the SMPL-X layout; None reads the body shipped with this package. num_betas, num_expressions: how
+    many shape and expression components to keep (None: all of them; fewer when the file has fewer). The result is
+    float32 numpy; read once per process and path. Raises HmcapError when the file is missing, needs pickle, or does not
+    have the layout.
+    """
+    if path is None:
+        packaged = files("hmcap.models") / "data" / "body.npz"
+        return _load(str(packaged), num_betas, num_expressions)
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise HmcapError(
+            f"Expected a body model file at {path}, found {'a folder' if path.is_dir() else 'nothing'} there. "
+            "Give the path of the npz itself (for example SMPLX_NEUTRAL.npz), or leave it out to use the built-in body."
+        )
+    return _load(str(path.resolve()), num_betas, num_expressions)
+
+
+@lru_cache(maxsize=4)
+def _load(path: str, num_betas: int, num_expressions: int | None) -> BodyModel:
+    arrays = _read(path)
+    v, shapedirs = arrays["v_template"], arrays["shapedirs"]
+    if shapedirs.shape[-1] >= _SHAPES_2020 + 100:
+        first_expression = _SHAPES_2020
+    else:
+        first_expression = min(10, shapedirs.shape[-1])
+    expressions = shapedirs[..., first_expression:][..., :num_expressions]
+    shapes = shapedirs[..., : min(num_betas, first_expression)]
+    names = arrays.get("expression_names")
+    regressor = arrays["J_regressor"]
+    # Double precision here: these few numbers stand for the whole mesh in everything that follows.
+    exact = regressor.astype(np.float64)
+    f32 = np.float32
+    posedirs = arrays["posedirs"]
+    return BodyModel(
+        v_template=v.astype(f32),
+        shapedirs=np.ascontiguousarray(shapes, f32),
+        exprdirs=np.ascontiguousarray(expressions, f32),
+        posedirs=posedirs.astype(f32) if posedirs.any() else None,
+        J_regressor=regressor.astype(f32),
+        weights=arrays["weights"].astype(f32),
+        faces=arrays["f"].astype(np.int64),
+        J_template=(exact @ v).astype(f32),
+        J_shapedirs=np.tensordot(exact, shapes.astype(np.float64), 1).astype(f32),
+        J_exprdirs=np.tensordot(exact, expressions.astype(np.float64), 1).astype(f32),
+        expression_names=tuple(str(n) for n in names[:num_expressions]) if names is not None else (),
+        hands_mean=np.stack([arrays[k].reshape(15, 3) for k in ("hands_meanl", "hands_meanr")]).astype(f32),
+        provenance=_provenance(arrays.get("provenance"), path),
+    )
+
+
+def _provenance(text: np.ndarray | None, path: str) -> dict:
+    return {"source": path} if text is None else json.loads(str(text))
+
+
+def _read(path: str) -> dict[str, np.ndarray]:
+    """The arrays of the file that the model needs, checked for layout."""
+    next_step = "Use the npz from the SMPL-X download (models/smplx/SMPLX_NEUTRAL.npz), or leave the option out."
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise HmcapError(f"Expected an npz with a body model in {path}, found a single array. {next_step}")
+            missing = [k for k in _NEEDED if k not in archive.files]
+            if missing:
+                raise HmcapError(
+                    f"Expected a body model in the SMPL-X layout in {path}, but it lacks {', '.join(missing)}. "
+                    + next_step
+                )
+            arrays = {k: archive[k] for k in _NEEDED if k != "posedirs"}
+            for key in ("hands_meanl", "hands_meanr", "expression_names", "provenance"):
+                if key in archive.files:
+                    arrays[key] = archive[key]
+            # 20 million zeros need not be unpacked to know that they are zero.
+            skip = "posedirs_are_zero" in archive.files and bool(archive["posedirs_are_zero"])
+            num_vertices = len(arrays["v_template"]) if arrays["v_template"].ndim else 0
+            zeros = np.broadcast_to(np.int8(0), (num_vertices, 3, _NUM_POSE_FEATURES))
+            arrays["posedirs"] = zeros if skip else archive["posedirs"]
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        reason = "it holds Python pickles, which are never loaded here because they can run any code"
+        if "pickle" not in str(error).lower():
+            reason = f"it cannot be read ({error})"
+        raise HmcapError(f"Expected a body model without pickles in {path}, but {reason}. {next_step}") from error
+    for key in ("hands_meanl", "hands_meanr"):
+        arrays.setdefault(key, np.zeros(45))
+    _check(path, arrays, next_step)
+    return arrays
+
+
+def _check(path: str, arrays: dict[str, np.ndarray], next_step: str) -> None:
+    def bad(expected: str, found: object) -> HmcapError:
+        return HmcapError(f"Expected {expected} in the body model {path}, found {found}. {next_step}")
+
+    n = len(arrays["v_template"]) if arrays["v_template"].ndim else 0
+    shapes = {
+        "v_template": (n, 3),
+        "J_regressor": (NUM_JOINTS, n),
+        "weights": (n, NUM_JOINTS),
+        "posedirs": (n, 3, _NUM_POSE_FEATURES),
+        "kintree_table": (2, NUM_JOINTS),
+    }
+    for key, shape in shapes.items():
+        if arrays[key].shape != shape:
+            raise bad(f"{key} of shape {shape}", arrays[key].shape)
+    if arrays["shapedirs"].ndim != 3 or arrays["shapedirs"].shape[:2] != (n, 3):
+        raise bad(f"shapedirs of shape ({n}, 3, components)", arrays["shapedirs"].shape)
+    for key in ("hands_meanl", "hands_meanr"):
+        if arrays[key].size != 45:
+            raise bad(f"{key} with 45 numbers", arrays[key].shape)
+    faces = arrays["f"]
+    if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iu" or faces.min() < 0 or faces.max() >= n:
+        raise bad(f"f with triangles of vertex numbers below {n}", f"{faces.dtype} {faces.shape}")
+    if not np.array_equal(arrays["kintree_table"][0, 1:].astype(np.int64), PARENTS[1:]):
+        raise bad("the 55 joints of SMPL-X in their usual order in kintree_table", "another tree")
+    for key in ("v_template", "shapedirs", "J_regressor", "weights"):
+        if arrays[key].dtype.kind != "f" or not np.isfinite(arrays[key]).all():
+            raise bad(f"finite numbers in {key}", f"{arrays[key].dtype} with NaN or infinity")
+    if not np.allclose(arrays["weights"].sum(axis=1), 1, atol=1e-3):
+        raise bad("skinning weights that sum to 1", "others")
