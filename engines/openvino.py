@@ -14,6 +14,8 @@ import numpy as np
 from ..models.errors import HmcapError
 from .backends import Backend, check_feeds, device_error
 from .base import TensorSpec
+from .convert import read_network_file
+from .tflite_reader import read_tflite
 
 _CONVERTER = "openvino.tools.ovc"
 
@@ -55,6 +57,8 @@ class OpenVinoEngine:
     backend = "openvino"
 
     def __init__(self, path: Path, device: str, threads: int | None) -> None:
+        if path.suffix.lower() == ".tflite":
+            read_tflite(read_network_file(path), path.name)  # a damaged file must not reach native code
         core = _core()
         try:
             model = core.read_model(str(path))

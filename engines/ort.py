@@ -24,7 +24,8 @@ _DTYPES = {"float": "float32", "float16": "float16", "double": "float64", "bool"
 
 @functools.lru_cache(maxsize=1)
 def _library() -> Any:
-    # Its builds report usage unless this is set before the import: a start-up event, and a client id in the home folder.
+    # Its builds report usage unless this is set before the import: a start-up event is sent, and a client id written
+    # to the user's cache folder.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 

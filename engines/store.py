@@ -49,10 +49,12 @@ def write_error(error: OSError, folder: Path, what: str) -> HmcapError:
         return HmcapError(f"Expected room for {what} in {folder}, but the disk is full. Free some space, or {move}.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return HmcapError(
-            f"Expected to write {what} in {folder}, but this user may not write there. Change its permissions, or {move}."
+            f"Expected to write {what} in {folder}, but this user may not write there. "
+            f"Change its permissions, or {move}."
         )
     return HmcapError(
-        f"Expected to write {what} in {folder}, but the system says: {error.strerror or error}. Check the folder, or {move}."
+        f"Expected to write {what} in {folder}, but the system says: {error.strerror or error}. "
+        f"Check the folder, or {move}."
     )
 
 

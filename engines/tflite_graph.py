@@ -115,15 +115,11 @@ class GraphBuilder:
         """A new int64 vector initializer."""
         return self.const(np.array(values, np.int64))
 
-    def node(self, op: str, inputs: list[str], outputs: int = 1, **attributes: Any) -> str:
-        """A new node; returns the name of its first output (the others follow in :meth:`last_outputs`)."""
-        names = [self._fresh() for _ in range(outputs)]
-        self.nodes.append(helper.make_node(op, inputs, names, **attributes))
-        return names[0]
-
-    def last_outputs(self) -> tuple[str, ...]:
-        """All outputs of the newest node."""
-        return tuple(self.nodes[-1].output)
+    def node(self, op: str, inputs: list[str], **attributes: Any) -> str:
+        """A new node; returns the name of its output."""
+        name = self._fresh()
+        self.nodes.append(helper.make_node(op, inputs, [name], **attributes))
+        return name
 
     def put(self, i: int, name: str, *, nchw: bool = False) -> None:
         """Record that ``name`` computes tensor ``i``; its declared shape travels along, so that the final shape

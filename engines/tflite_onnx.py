@@ -7,6 +7,7 @@ operators that ONNX Runtime runs two to four times faster.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,6 +27,12 @@ def tflite_to_onnx(data: bytes, name: str) -> onnx.ModelProto:
     message names it). The result has passed ``onnx.checker`` with full shape inference.
     """
     network = read_tflite(data, name)
+    quantised = {t.dtype.name for t in network.tensors} - {"float32", "float16", "int32", "int64", "bool"}
+    if quantised:
+        raise HmcapError(
+            f"Expected a floating-point network, but {name} holds tensors of type {', '.join(sorted(quantised))}. "
+            "Run this network with --engine openvino, or bring a floating-point or .onnx export of it."
+        )
     try:
         builder = GraphBuilder(network)
         for op in network.operators:
@@ -64,7 +71,7 @@ def _activation(b: GraphBuilder, name: str, code: int) -> str:
         return b.node("Relu", [name])
     if code in (2, 3):
         low, high = ((-1.0, 1.0), (0.0, 6.0))[code - 2]
-        return b.node("Clip", [name, b.const(np.float32(low)), b.const(np.float32(high))])
+        return b.node("Clip", [name, b.const(np.array(low, np.float32)), b.const(np.array(high, np.float32))])
     if code == 4:
         return b.node("Tanh", [name])
     raise Malformed(f"a fused activation of unknown kind {code}")
@@ -218,7 +225,7 @@ def _resize(mode: str, align_at: int) -> Callable[[GraphBuilder, Operator, Table
         how = "align_corners" if align else "half_pixel" if half else "asymmetric"
         # Nearest floors its source position; with half pixels that is the rounding (up) of ONNX's shifted position.
         nearest = "round_prefer_ceil" if align or half else "floor"
-        extra = {"nearest_mode": nearest} if mode == "nearest" else {}
+        extra: dict[str, Any] = {"nearest_mode": nearest} if mode == "nearest" else {}
         n, h, w, c = b.shape(y)
         inputs = [b.nchw(x), "", "", b.ints(n, c, h, w)]
         b.put(y, b.node("Resize", inputs, mode=mode, coordinate_transformation_mode=how, **extra), nchw=True)
@@ -291,7 +298,7 @@ def _strided_slice(b: GraphBuilder, op: Operator, o: Table) -> None:
 
 def _softmax(b: GraphBuilder, op: Operator, o: Table) -> None:
     x, y = _single(op, 1)
-    scaled = b.node("Mul", [b.plain(x), b.const(np.float32(o.number(0, 1.0)))])
+    scaled = b.node("Mul", [b.plain(x), b.const(np.array(o.number(0, 1.0), np.float32))])
     b.put(y, b.node("Softmax", [scaled], axis=-1))
 
 

@@ -23,9 +23,11 @@ _MAX_NAME = 1024
 _MAX_RANK = 8
 _MAX_SPARSE = 1 << 24
 
-DTYPES = {0: "float32", 1: "float16", 2: "int32", 4: "int64", 6: "bool"}
-"""Schema code -> numpy type of the tensors that can be converted (networks in floating point)."""
-_TYPE_NAMES = {3: "uint8", 5: "string", 7: "int16", 8: "complex64", 9: "int8", 10: "float64", 17: "int4"}
+DTYPES = {
+    0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 8: "complex64", 9: "int8",
+    10: "float64", 12: "uint64", 15: "uint32", 16: "uint16",
+}  # fmt: skip
+"""Schema code -> numpy type of a tensor."""
 _INDEX_DTYPES = {1: ("<i4", 4), 2: ("<u2", 2), 3: ("u1", 1)}
 
 
@@ -36,7 +38,7 @@ class SparseDimension:
     dense_size: int
     """Number of children of each node (a dense level); unused where ``segments`` is given."""
     segments: np.ndarray | None
-    """int64 positions: node k of the level above owns the entries ``segments[k]:segments[k + 1]`` (a compressed level)."""
+    """int64, of a compressed level: node k of the level above owns the entries ``segments[k]:segments[k + 1]``."""
     indices: np.ndarray | None
     """int64 coordinate of each entry of a compressed level."""
 
@@ -165,7 +167,7 @@ class Table:
 def read_tflite(data: bytes, name: str) -> Network:
     """Parse the bytes of a ``.tflite`` file; ``name`` is what messages call it.
 
-    Raises :class:`HmcapError` for a file that is not one, is damaged, is quantised, or has control flow.
+    Raises :class:`HmcapError` for a file that is not one, is damaged, or has control flow (several graphs).
     """
     if len(data) > MAX_FILE_BYTES:
         raise HmcapError(
@@ -221,7 +223,7 @@ def _refs(table: Table, index: int, tensors: tuple[Tensor, ...], lowest: int) ->
 def _read_tensor(tensor: Table, buffers: tuple[memoryview, ...]) -> Tensor:
     name, code, where = tensor.text(3), tensor.integer(1, "<b"), tensor.integer(2, "<I")
     if code not in DTYPES:
-        raise Malformed(f"a tensor of type {_TYPE_NAMES.get(code, code)} ({name!r}); only floating-point networks can")
+        raise Malformed(f"a tensor of type number {code} ({name!r})")
     shape = tuple(int(n) for n in tensor.integers(0))
     if len(shape) > _MAX_RANK or any(n < 0 for n in shape) or math.prod(shape) > MAX_CONSTANT_BYTES:
         raise Malformed(f"a tensor of shape {shape}")
