@@ -31,6 +31,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             f"exists, that you may write to it and that the disk has room, or name another output path."
         ) from err
     finally:
-        # After a rename there is nothing to remove; where the folder itself is at fault, that error is already on its way.
+        # After a rename there is nothing left; where the folder is at fault, that error is already on its way.
         with suppress(OSError):
             part.unlink(missing_ok=True)

@@ -1,13 +1,19 @@
 """SMPL-X motion in the layout of AMASS, plus what AMASS has no place for (contact, confidence, camera)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...models.motion import GROUP_NAMES
 from ...models.skeleton import BODY, CONTACT_POINTS, EYES, JAW, LEFT_HAND, RIGHT_HAND
 from .files import atomic_path
-from .track import Track
+from .options import ExportOptions
+from .prepare import prepare
+from .track import Track, z_up
+
+if TYPE_CHECKING:
+    from ..take import Take
 
 PARTS = {"root_orient": slice(0, 1), "pose_body": slice(1, BODY.stop), "pose_jaw": JAW, "pose_eye": EYES}
 """Key -> joints of each part of ``poses``; ``pose_hand`` follows with the left and then the right hand."""
@@ -16,8 +22,8 @@ PARTS = {"root_orient": slice(0, 1), "pose_body": slice(1, BODY.stop), "pose_jaw
 def track_to_arrays(track: Track, fps: float, up: str) -> dict[str, np.ndarray]:
     """Every key of the npz file.
 
-    ``poses`` (T, 165) = root_orient 3 | pose_body 63 | pose_jaw 3 | pose_eye 6 | pose_hand 90, axis-angle radians, hands
-    relative to the flat hand; pelvis = J0(betas) + ``trans``, metres.
+    ``poses`` (T, 165) = root_orient 3 | pose_body 63 | pose_jaw 3 | pose_eye 6 | pose_hand 90, axis-angle radians,
+    hands relative to the flat hand; pelvis = J0(betas) + ``trans``, metres.
 
     Args:
         track: uniform motion, in the world whose up axis is ``up``.
@@ -59,4 +65,11 @@ def track_to_arrays(track: Track, fps: float, up: str) -> dict[str, np.ndarray]:
 def save_npz(arrays: dict[str, np.ndarray], path: str | Path) -> None:
     """Write arrays to ``path`` (compressed, no pickles), whole or not at all."""
     with atomic_path(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def export(take: "Take", path: Path, options: ExportOptions) -> None:
+    """Write a take as AMASS npz. Raises HmcapError where it holds no person or the file cannot be written."""
+    ready = prepare(take, options)
+    track = z_up(ready.track, ready.joints_m[0]) if options.up == "z" else ready.track
+    save_npz(track_to_arrays(track, ready.fps, options.up), path)

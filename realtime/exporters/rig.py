@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...models.rotations import axis_angle_to_matrix
 from ...models.skeleton import JOINT_NAMES, PARENTS
 
 _MIXAMO_BODY = {
@@ -115,24 +114,3 @@ def _depth_first(names: Mapping[str, str]) -> tuple[int, ...]:
 
     visit(0)
     return tuple(order)
-
-
-def forward_kinematics(poses: np.ndarray, trans_m: np.ndarray, joints_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """World rotations and positions of all joints.
-
-    Args:
-        poses: (T, 55, 3) axis-angle, radians.
-        trans_m: (T, 3) SMPL-X translation.
-        joints_m: (55, 3) rest joints.
-
-    Returns:
-        R_world_joint (T, 55, 3, 3) and xyz_world_m (T, 55, 3).
-    """
-    R_local = axis_angle_to_matrix(np.asarray(poses, dtype=np.float64))
-    R, xyz = np.empty_like(R_local), np.empty(poses.shape, dtype=np.float64)
-    R[:, 0], xyz[:, 0] = R_local[:, 0], joints_m[0] + trans_m
-    for j in range(1, len(joints_m)):
-        p = PARENTS[j]
-        R[:, j] = R[:, p] @ R_local[:, j]
-        xyz[:, j] = xyz[:, p] + R[:, p] @ (joints_m[j] - joints_m[p])
-    return R, xyz

@@ -1,0 +1,50 @@
+"""From a take to what the formats with a fixed frame rate are written from."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...models.body import BodyModel, ShapedBody, load_body
+from .options import ExportOptions
+from .track import Track, stack_motion, uniform_track
+
+if TYPE_CHECKING:
+    from ..take import Take
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Uniform motion and the body that makes it."""
+
+    track: Track
+    fps: float
+    body: ShapedBody
+    """The body at the track's one shape."""
+
+    @property
+    def joints_m(self) -> np.ndarray:
+        """(55, 3) rest joints of that body, in double precision."""
+        return np.asarray(self.body.joints_m, dtype=np.float64)
+
+
+def take_body(take: "Take") -> BodyModel:
+    """The body model that a take was captured with: the file its settings name, otherwise the built-in one."""
+    betas = max((len(f.betas) for f in take.motion), default=0)
+    return load_body(take.header.settings.get("body") or None, num_betas=max(10, betas))
+
+
+def prepare(take: "Take", options: ExportOptions) -> Prepared:
+    """Stack the take's motion, settle on one body shape and bring it to a uniform frame rate.
+
+    Raises:
+        HmcapError: there is no person in the take, or its body file is gone.
+    """
+    model = take_body(take)
+
+    def rest_pelvis(betas: np.ndarray) -> np.ndarray:
+        return np.asarray(model.rest_joints(betas)[0], dtype=np.float64)
+
+    track = stack_motion(take.motion, rest_pelvis)
+    fps = float(options.fps if options.fps is not None else take.fps)
+    return Prepared(uniform_track(track, fps), fps, model.with_shape(track.betas))

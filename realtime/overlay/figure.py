@@ -1,0 +1,42 @@
+"""The body of a take, posed frame by frame for drawing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...models.body import BodyModel, ShapedBody, load_body
+from ...models.motion import MotionFrame
+from ..exporters.ends import FOOT_POINT_JOINTS, foot_points
+
+
+@dataclass(frozen=True, slots=True)
+class Posed:
+    """The body of one frame in the world, metres."""
+
+    joints_m: np.ndarray
+    """(55, 3)"""
+    foot_points_m: np.ndarray
+    """(4, 3) in CONTACT_POINTS order."""
+    vertices_m: np.ndarray
+    """(V, 3); (0, 3) where no skin was asked for."""
+
+
+class Figure:
+    """Poses one body model; keeps the shape it used last, since that seldom changes within a take."""
+
+    def __init__(self, model: BodyModel | None = None) -> None:
+        self._model = load_body() if model is None else model
+        self.faces = self._model.faces
+        """(F, 3) int triangles."""
+        self._betas: np.ndarray | None = None
+
+    def pose(self, frame: MotionFrame, *, skin: bool = True) -> Posed:
+        """The body of a frame; without ``skin`` only joints and foot points, which is many times faster."""
+        if self._betas is None or not np.array_equal(self._betas, frame.betas):
+            self._betas = np.array(frame.betas)
+            self._shaped: ShapedBody = self._model.with_shape(self._betas)
+            self._foot_points = foot_points(self._shaped)
+        posed = self._shaped.with_pose(np.asarray(frame.poses), np.asarray(frame.trans_m))
+        feet = posed.attach(FOOT_POINT_JOINTS, self._foot_points)
+        vertices = posed.skin().vertices_m if skin else np.empty((0, 3))
+        return Posed(np.asarray(posed.joints_m), np.asarray(feet), np.asarray(vertices))
