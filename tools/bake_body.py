@@ -15,9 +15,9 @@ later step is linear algebra in double precision.
 What happens, in order:
 
 1. Adults are sampled from Anny's own phenotype distribution (ages 18 to 70, both sexes).
-2. Anny's 163 bones are turned by one fixed rotation each from its A-pose into the T-pose of :data:`POSE` (whole
-   degrees, chosen so that a rotation means the same here as in data written for the SMPL-X tree). Fixed rotations make
-   the map from mesh to mesh linear, so template, body shapes and face shapes transform exactly.
+2. Anny's 163 bones are turned by one fixed rotation each from its A-pose into the T-pose of :data:`POSE` and
+   :data:`LEGS`: straight limbs, so that an elbow or a knee at zero is a straight one and the pose retargets as a T-pose.
+   Fixed rotations make the map from mesh to mesh linear, so template, body shapes and face shapes transform exactly.
 3. The bones are merged into the 55 joints, the skinning weights with them, then smoothed (see
    :mod:`hmcap.tools.bake_weights`).
 4. The principal components of the sampled adults become ``shapedirs`` (10, in standard deviations), Anny's 52 face
@@ -47,8 +47,8 @@ PELVIS_M = np.array([0.0, -0.35, 0.0])
 """Where the pelvis joint stands in the rest pose of every shape."""
 
 POSE = {
-    "upper_arm": (14.0, -8.0),
-    "forearm": (-5.0, 0.0),
+    "upper_arm": (1.0, -1.0),
+    "forearm": (0.0, 1.0),
     "hand": (0.0, 0.0),
     "index": (0.0, 5.0),
     "middle": (0.0, -3.0),
@@ -60,8 +60,9 @@ POSE = {
 }
 """Left limb directions of the T-pose: degrees below the horizontal, degrees forward of straight left."""
 
-LEGS = {"thigh": (8.0, -1.5), "shank": (-6.0, -5.0)}
-"""Left limb directions of the T-pose: degrees outward, degrees forward of straight down."""
+LEGS = {"thigh": (1.5, 0.0), "shank": (1.0, -3.0)}
+"""Left limb directions of the T-pose: degrees outward, degrees forward of straight down. The few degrees of knee bend
+leave room to straighten the leg and tell two-bone solvers which way it bends."""
 
 TOE_OUT_DEG = 9.0
 """Heading of the left sole (heel to second toe), degrees outward of straight ahead."""
@@ -255,7 +256,7 @@ def _sample_adults(model, data) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     own distribution, decides the stature, a third of its spread the proportions, and a uniform scale makes up the rest.
     """
     import torch
-    from anny.shape_distribution import SimpleShapeDistribution
+    from anny.shape_distribution import SimpleShapeDistribution  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(SEED)
     f64 = torch.float64
@@ -278,9 +279,9 @@ def _sample_adults(model, data) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def bake(cache: Path) -> dict[str, np.ndarray]:
     """The arrays of the body file, by key. Reads Anny's data; ``cache`` receives Anny's parsed tables."""
-    import anny
+    import anny  # pyright: ignore[reportMissingImports]
     import torch
-    from anny.paths import set_anny_cache_path
+    from anny.paths import set_anny_cache_path  # pyright: ignore[reportMissingImports]
 
     set_anny_cache_path(cache)
     torch.set_num_threads(1)  # sums in one order, so that two machines agree
