@@ -6,7 +6,9 @@
 
 Distances are in per cent of body height. ``--noise`` is the peer run once more on a picture that was moved by one
 pixel and re-encoded: what the peer itself makes of a change that nobody would see. The stage agrees within detector
-noise where its median distance to the peer is at most the peer's median distance to itself.
+noise where its median distance to the peer is at most the peer's median distance to itself. "identical" counts the
+frames that both environments decode to the same bits: OpenCV 5 decodes and warps a little differently from OpenCV 4,
+so run this with opencv-python-headless 4 to see the stage alone.
 """
 
 import argparse

@@ -6,13 +6,12 @@ Run it in an environment that has ``mediapipe==0.10.21`` (it imports mediapipe, 
     python peer_mediapipe.py dance.mp4 dance_peer_shifted.npz --shift-px 1
     python peer_mediapipe.py sample.mp4 sample.json --frames 0,20,40
 
-The published Holistic graph is run as it is (face included); four of its inner streams are tapped besides: the
+The published Holistic graph is run as it is (face included); some of its inner streams are tapped besides: the
 hands' 3-D and the regions of interest, which the Python class does not hand out.
 """
 
 import argparse
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +29,10 @@ def read_frames(source: Path, stride: int, max_frames: int) -> Iterator[tuple[in
     if source.is_dir():
         files = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         for i, file in list(enumerate(files))[::stride][:max_frames]:
-            yield i, cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+            picture = cv2.imread(str(file))
+            if picture is None:
+                raise SystemExit(f"Expected an image, but {file} cannot be read. Remove it, or name another folder.")
+            yield i, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         return
     video = cv2.VideoCapture(str(source))
     index = given = 0
@@ -52,23 +54,24 @@ def disturb(image: np.ndarray, shift_px: int, jpeg_quality: int) -> np.ndarray:
         image = cv2.copyMakeBorder(image, shift_px, 0, shift_px, 0, cv2.BORDER_REPLICATE)[:h, :w]
     if jpeg_quality:
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     return np.ascontiguousarray(image)
 
 
 def open_holistic(smooth: bool, complexity: int) -> Any:
-    """The Holistic graph with the extra outputs ``left_hand_world``, ``right_hand_world`` and the regions of interest."""
-    import mediapipe
-    from mediapipe.framework import calculator_pb2
-    from mediapipe.python import solution_base
-    from mediapipe.python._framework_bindings import resource_util, validated_graph_config
+    """The Holistic graph with the extra outputs ``left_hand_world``, ``right_hand_world`` and three regions."""
+    import mediapipe  # pyright: ignore[reportMissingImports]
+    from mediapipe.framework import calculator_pb2  # pyright: ignore[reportMissingImports]
+    from mediapipe.python import solution_base  # pyright: ignore[reportMissingImports]
+    from mediapipe.python._framework_bindings import (  # pyright: ignore[reportMissingImports]
+        resource_util,
+        validated_graph_config,
+    )
 
-    root = os.path.dirname(os.path.dirname(mediapipe.__file__))
+    root = str(Path(str(mediapipe.__file__)).parents[1])
     resource_util.set_resource_dir(root)
     validated = validated_graph_config.ValidatedGraphConfig()
-    validated.initialize(
-        binary_graph_path=os.path.join(root, "mediapipe/modules/holistic_landmark/holistic_landmark_cpu.binarypb")
-    )
+    validated.initialize(binary_graph_path=f"{root}/mediapipe/modules/holistic_landmark/holistic_landmark_cpu.binarypb")
     # The binary form keeps the options of calculators whose Python modules the wheel leaves out.
     config = calculator_pb2.CalculatorGraphConfig.FromString(validated.binary_config)
     taps = {
@@ -129,7 +132,7 @@ def main() -> None:
     parser.add_argument("--frames", default="", help="frame numbers to keep, comma-separated (all are run)")
     args = parser.parse_args()
 
-    import mediapipe
+    import mediapipe  # pyright: ignore[reportMissingImports]
 
     keep = {int(f) for f in args.frames.split(",") if f}
     rows: dict[str, list[Any]] = {}
@@ -141,14 +144,14 @@ def main() -> None:
         if keep and index not in keep:
             continue
         size = np.array([image.shape[1], image.shape[0]], np.float32)
-        shift = np.float32([args.shift_px, args.shift_px])
+        shift = np.full(2, args.shift_px, np.float32)
         pose = result.pose_landmarks
         vis = [p.visibility for p in pose.landmark] if pose else np.zeros(33)
-        row = {
+        row: dict[str, Any] = {
             "index": index,
             "crc32": zlib.crc32(original[::8, ::8].tobytes()),
             "pose_px": xyz(pose, 33)[:, :2] * size - shift,
-            "visibility": np.float32(vis),
+            "visibility": np.asarray(vis, np.float32),
             "world_m": xyz(result.pose_world_landmarks, 33),
             "hands_px": np.stack(
                 [xyz(h, 21)[:, :2] * size - shift for h in (result.left_hand_landmarks, result.right_hand_landmarks)]
@@ -176,7 +179,8 @@ def main() -> None:
         data |= {"index": rows["index"], "settings": settings}
         args.out.write_text(json.dumps(data).replace("NaN", "null") + "\n", encoding="utf-8")
     else:
-        np.savez_compressed(args.out, settings=json.dumps(settings), **{k: np.asarray(v) for k, v in rows.items()})
+        arrays: dict[str, Any] = {k: np.asarray(v) for k, v in rows.items()}
+        np.savez_compressed(args.out, settings=json.dumps(settings), **arrays)
     print(f"{args.out}: {len(rows['index'])} frames, {settings}")
 
 

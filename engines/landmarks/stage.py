@@ -14,7 +14,7 @@ from .geometry import Roi
 from .hands import HandTracker
 from .mapping import to_proxies
 from .networks import Body, BodyNetwork, HandNetwork, HandRecrop, PersonDetector, thumbnail
-from .tracking import PRESENCE_THRESHOLD, PersonTrack, Subject, check_subject, choose_subject, is_cut, is_near
+from .tracking import PRESENCE_THRESHOLD, PersonTrack, Subject, check_subject, choose_subject, is_cut, reacquire
 
 MODULES = ("pose_detection", "pose_landmark", "hand_recrop", "hand_landmark")
 """The stage's modules in the order they run; also the keys of :attr:`LandmarkStage.engines`."""
@@ -78,7 +78,7 @@ class LandmarkStage:
         """Forget the person: the next frame starts with a detection."""
         self._track = PersonTrack()
         self._hands.reset()
-        self._thumbnail: np.ndarray | None = None
+        self._last_picture: np.ndarray | None = None  # thumbnail of the last frame in which the person was seen
         self.last_times_s = {}
 
     def __call__(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> Proxies:
@@ -89,12 +89,17 @@ class LandmarkStage:
             )
         self.last_times_s = {}
         size_px = (image_rgb.shape[1], image_rgb.shape[0])
-        self._forget_after_cut(image_rgb)
-        body = self._find_body(image_rgb, stamp_s)
+        picture = thumbnail(image_rgb)
+        cut = self._last_picture is not None and is_cut(self._last_picture, picture)
+        if cut:
+            self._track.lose()
+            self._hands.reset()
+        body = self._find_body(image_rgb, stamp_s, cut)
         if body is None:
             self._track.lose()
             self._hands.reset()
             return Proxies.absent(index, stamp_s, size_px)
+        self._last_picture = picture
         self._track.update(body, stamp_s)
         started = time.perf_counter()
         regions = self._hands.regions(image_rgb, body)
@@ -108,40 +113,32 @@ class LandmarkStage:
         self.last_times_s[module] = self.last_times_s.get(module, 0.0) + now - started
         return now
 
-    def _forget_after_cut(self, image: np.ndarray) -> None:
-        small = thumbnail(image)
-        if self._thumbnail is not None and is_cut(self._thumbnail, small):
-            self._track.lose(forget=True)
-            self._hands.reset()
-        self._thumbnail = small
-
     def _measure(self, image: np.ndarray, roi: Roi) -> Body | None:
         started = time.perf_counter()
         body = self._body(image, roi)
         self._note("pose_landmark", started)
         return body if body.presence >= PRESENCE_THRESHOLD else None
 
-    def _find_body(self, image: np.ndarray, stamp_s: float) -> Body | None:
+    def _find_body(self, image: np.ndarray, stamp_s: float, cut: bool) -> Body | None:
         tracked = None
         if self._track.roi is not None:
             tracked = self._measure(image, self._track.roi)
             if tracked is not None and self._track.plausible(tracked, stamp_s):
                 return tracked
-        roi = self._detect_roi(image, stamp_s)
+        roi = self._detect_roi(image, stamp_s, cut)
         if roi is None:
             return None
         return self._measure(image, roi)
 
-    def _detect_roi(self, image: np.ndarray, stamp_s: float) -> Roi | None:
+    def _detect_roi(self, image: np.ndarray, stamp_s: float, cut: bool) -> Roi | None:
         """Region of the person to follow: the one followed until now where they are still about, else the subject."""
         started = time.perf_counter()
         people = self._detect(image)
         self._note("pose_detection", started)
         recent = self._track.recent(stamp_s)
-        if recent is not None:
-            old, elapsed_s = recent
-            near = [p for p in people if is_near(old, p.roi, elapsed_s)]
-            if near:
-                return min(near, key=lambda p: np.hypot(p.roi.x_px - old.x_px, p.roi.y_px - old.y_px)).roi
-        chosen = choose_subject(people, (image.shape[1], image.shape[0]), self._subject)
+        chosen = None if recent is None else reacquire(people, *recent)
+        # Better nobody for a moment than a bystander: another person is chosen only when the memory of the last one
+        # has faded, or the picture has become another one.
+        if chosen is None and (recent is None or cut):
+            chosen = choose_subject(people, (image.shape[1], image.shape[0]), self._subject)
         return None if chosen is None else chosen.roi
