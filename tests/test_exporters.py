@@ -3,21 +3,24 @@
 import dataclasses
 import json
 import re
+from importlib.resources import files
 
 import numpy as np
 import pytest
-from hmcap.models.body import forward_kinematics
+from hmcap.models.body import forward_kinematics, load_body
 from hmcap.models.camera import Camera
 from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.motion import MotionFrame
 from hmcap.models.rotations import axis_angle_to_matrix
 from hmcap.models.skeleton import JOINT_NAMES, PARENTS
-from hmcap.realtime.exporters import bvh, npz
+from hmcap.realtime.exporters import EXPORTERS, bvh, npz
+from hmcap.realtime.exporters.ends import bone_ends, floor_height_m, foot_points
 from hmcap.realtime.exporters.euler import continuous_euler_zxy, euler_zxy_to_matrix, matrix_to_euler_zxy
 from hmcap.realtime.exporters.files import atomic_path
 from hmcap.realtime.exporters.options import ExportOptions
 from hmcap.realtime.exporters.rig import NAMINGS, make_rig
 from hmcap.realtime.exporters.track import is_uniform, resample_track, stack_motion, uniform_track, z_up
+from hmcap.realtime.take import Take, TakeHeader
 from scipy.spatial.transform import Rotation
 
 FPS = 30000 / 1001
@@ -347,3 +350,115 @@ def test_an_unwritable_folder_is_one_clear_error(tmp_path):
 def test_wrong_options_say_so(wrong):
     with pytest.raises(UsageError, match=r"expects .*found"):
         ExportOptions(**wrong)
+
+
+def make_take(count: int = 40, fps: float = FPS, **kwargs) -> Take:
+    camera = Camera.from_fov(1280, 720, 60)
+    header = TakeHeader("clip.mp4", "clip", fps, 1280, 720, camera)
+    return Take(header, (), tuple(make_motion(count, **kwargs)))
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_every_exporter_writes_one_whole_file(name, tmp_path):
+    exporter = EXPORTERS[name]
+    path = tmp_path / f"take{exporter.suffix}"
+    exporter.export(make_take(), path, ExportOptions())
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.stat().st_size > 1000
+    nobody = Take(make_take().header, (), tuple(dataclasses.replace(f, present=False) for f in make_motion(3)))
+    with pytest.raises(HmcapError, match="nothing to export"):
+        exporter.export(nobody, tmp_path / f"nobody{exporter.suffix}", ExportOptions())
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("naming", NAMINGS)
+def test_a_take_as_bvh_stands_and_moves_as_the_body_does(naming, tmp_path):
+    pybvh = pytest.importorskip("pybvh")
+    take = make_take()
+    EXPORTERS["bvh"].export(take, tmp_path / "take.bvh", ExportOptions(bvh_names=naming))
+    read = pybvh.read_bvh_file(tmp_path / "take.bvh", world_up="+y")
+    body = load_body().astype(np.float64).with_shape(take.motion[0].betas)
+    to_ours = {theirs: JOINT_NAMES.index(ours) for ours, theirs in NAMINGS[naming].items()}
+    poses, trans = (np.array([getattr(f, k) for f in take.motion]) for k in ("poses", "trans_m"))
+    xyz_mm = body.with_pose(poses, trans).joints_m[:, [to_ours[n] for n in read.joint_names]] * 1000
+    error_mm = np.abs(read.joint_positions() * 10 - xyz_mm).max()
+    assert error_mm < 0.1, f"the BVH puts a joint {error_mm:.3f} mm from the body's"
+    rest_cm = read.rest_pose_positions()  # this reader puts the hips of its rest pose at the origin
+    hips_cm = body.joints_m[0, 1] * 100 - body.vertices_m()[:, 1].min() * 100
+    assert read.nodes[0].offset[1] == pytest.approx(hips_cm, abs=0.01)
+    assert 60 < hips_cm < 130
+    assert 0 < rest_cm[:, 1].min() + hips_cm < 5
+    if naming == "mixamo":  # with SMPL-X names the head ends in jaw and eyes
+        assert np.ptp(rest_cm[:, 1]) == pytest.approx(np.ptp(body.vertices_m()[:, 1]) * 100, abs=5)
+
+
+def test_betas_change_the_offsets(tmp_path):
+    offsets = []
+    for scale in (0.0, 1.5):
+        take = make_take(3)
+        motion = tuple(dataclasses.replace(f, betas=np.full(10, scale)) for f in take.motion)
+        EXPORTERS["bvh"].export(dataclasses.replace(take, motion=motion), tmp_path / "take.bvh", ExportOptions())
+        offsets.append(bvh.read_bvh((tmp_path / "take.bvh").read_text()).offsets_m)
+    assert np.abs(offsets[0] - offsets[1]).max() > 0.005
+
+
+def test_bone_ends_lie_where_a_person_has_them():
+    body = load_body().with_shape()
+    ends, joints, floor = bone_ends(body), body.joints_m, floor_height_m(body)
+    at = {name: joints[JOINT_NAMES.index(name)] for name in JOINT_NAMES}
+    for side, sign in (("left", 1), ("right", -1)):
+        for finger in ("index", "middle", "ring", "pinky"):
+            bone = ends[f"{side}_{finger}3"] - at[f"{side}_{finger}3"]
+            assert 0.012 < np.linalg.norm(bone) < 0.04, (side, finger)
+            assert sign * bone[0] > 0
+        toe = ends[f"{side}_foot"] - at[f"{side}_foot"]
+        assert 0.03 < toe[2] < 0.13
+        left_heel, left_toe, right_heel, right_toe = foot_points(body)
+        heel, toe = (left_heel, left_toe) if side == "left" else (right_heel, right_toe)
+        assert 0.18 < toe[2] - heel[2] < 0.33
+        assert heel[1] == toe[1] == pytest.approx(floor)
+        assert sign * heel[0] > 0
+    assert 0.1 < ends["head"][1] - at["head"][1] < 0.3
+    assert ends["head"][1] == pytest.approx(body.vertices_m()[:, 1].max(), abs=0.02)
+
+
+@pytest.mark.parametrize("up", ["y", "z"])
+def test_smplx_makes_the_same_joints_from_the_npz(up, tmp_path):
+    smplx, torch = pytest.importorskip("smplx"), pytest.importorskip("torch")
+    take = make_take(12)
+    EXPORTERS["npz"].export(take, tmp_path / "take.npz", ExportOptions(up=up))
+    with np.load(tmp_path / "take.npz", allow_pickle=False) as file:
+        data = {key: file[key] for key in file.files}
+    (tmp_path / "SMPLX_NEUTRAL.npz").write_bytes((files("hmcap.models") / "data" / "body.npz").read_bytes())
+    model = smplx.create(
+        tmp_path / "SMPLX_NEUTRAL.npz", model_type="smplx", num_betas=int(data["num_betas"]), use_pca=False,
+        flat_hand_mean=bool(data["flat_hand_mean"]), batch_size=12,
+    )  # fmt: skip
+    poses = {key: torch.tensor(data[key], dtype=torch.float32) for key in ("root_orient", "pose_body", "pose_jaw")}
+    eyes, hands = (torch.tensor(data[key], dtype=torch.float32) for key in ("pose_eye", "pose_hand"))
+    theirs = model(
+        betas=torch.tensor(data["betas"], dtype=torch.float32).expand(12, -1), global_orient=poses["root_orient"],
+        body_pose=poses["pose_body"], jaw_pose=poses["pose_jaw"], leye_pose=eyes[:, :3], reye_pose=eyes[:, 3:],
+        left_hand_pose=hands[:, :45], right_hand_pose=hands[:, 45:],
+        transl=torch.tensor(data["trans"], dtype=torch.float32),
+    ).joints.detach().numpy()[:, :55]  # fmt: skip
+    body = load_body().with_shape(take.motion[0].betas)
+    ours = np.array([body.with_pose(f.poses, f.trans_m).joints_m for f in take.motion])
+    if up == "z":
+        ours = np.stack((ours[..., 0], -ours[..., 2], ours[..., 1]), axis=-1)
+    assert np.abs(theirs - ours).max() < 1e-4
+    assert str(data["up_axis"]) == up
+
+
+def test_a_variable_rate_take_is_written_evenly(tmp_path):
+    stamps = np.cumsum(np.random.default_rng(0).uniform(0.02, 0.08, 60))
+    take = make_take(60, fps=20.0, stamps_s=stamps)
+    EXPORTERS["npz"].export(take, tmp_path / "take.npz", ExportOptions())
+    EXPORTERS["bvh"].export(take, tmp_path / "take.bvh", ExportOptions(fps=60.0, t_pose_frame=True))
+    with np.load(tmp_path / "take.npz", allow_pickle=False) as data:
+        assert np.allclose(np.diff(data["stamps_s"]), 1 / 20)
+        assert float(data["mocap_frame_rate"]) == 20.0
+        assert len(data["poses"]) == int((stamps[-1] - stamps[0]) * 20 + 0.1) + 1
+    read = bvh.read_bvh((tmp_path / "take.bvh").read_text())
+    assert read.frame_time_s == pytest.approx(1 / 60)
+    assert len(read.root_m) == int((stamps[-1] - stamps[0]) * 60 + 0.1) + 2

@@ -7,14 +7,19 @@ import av
 import cv2
 import numpy as np
 import pytest
+from hmcap.models.body import load_body
 from hmcap.models.camera import Camera
 from hmcap.models.errors import HmcapError, UsageError
+from hmcap.models.motion import MotionFrame
 from hmcap.models.proxies import LEFT_HAND, NUM_PROXIES, Proxies
-from hmcap.realtime.overlay import choose, skeleton, video
+from hmcap.realtime.journal import TakeWriter
+from hmcap.realtime.overlay import Figure, choose, skeleton, video, write_overlay
 from hmcap.realtime.overlay.drawn import DrawnRenderer
 from hmcap.realtime.overlay.gl import GLRenderer, NoGLError
 from hmcap.realtime.overlay.mesh import NormalSum, covered_box
 from hmcap.realtime.overlay.projection import bend, project, to_camera
+from hmcap.realtime.take import Take, TakeHeader
+from hmcap.tools import contact_sheet
 
 OFF_CENTRE = Camera(640, 360, 500.0, 520.0, 350.0, 150.0)
 
@@ -63,8 +68,10 @@ def renderer(request):
 
 
 def mask_of(renderer, vertices, faces, T, camera) -> np.ndarray:
-    black = np.zeros((camera.height_px, camera.width_px, 3), np.uint8)
-    return renderer.render(black, vertices, faces, T, camera, opacity=1.0).any(axis=-1)
+    """Pixels that the mesh covers by at least one half: what is left of white there, less what was drawn on black."""
+    black, white = (np.full((camera.height_px, camera.width_px, 3), v, np.uint8) for v in (0, 255))
+    left = [renderer.render(image, vertices, faces, T, camera, opacity=1.0).astype(int) for image in (white, black)]
+    return (left[0] - left[1]).max(axis=-1) < 128
 
 
 def test_projection_is_opencv_s():
@@ -117,7 +124,8 @@ def test_blending_and_the_untouched_rest(renderer):
     out = renderer.render(picture, vertices, faces, pose(), OFF_CENTRE, opacity=0.5)
     mask = mask_of(renderer, vertices, faces, pose(), OFF_CENTRE)
     assert np.array_equal(picture, before)
-    assert np.array_equal(out[~mask], picture[~mask])
+    outside = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5))) == 0
+    assert np.array_equal(out[outside], picture[outside])
     inside = cv2.erode(mask.astype(np.uint8), np.ones((5, 5))) > 0
     solid = renderer.render(np.zeros_like(picture), vertices, faces, pose(), OFF_CENTRE, opacity=1.0)
     expected = 0.5 * picture[inside] + 0.5 * solid[inside]
@@ -325,3 +333,143 @@ def test_without_h264_the_report_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(video.av, "codecs_available", set())
     with pytest.raises(HmcapError, match="encoder"):
         video.video_codec()
+
+
+@pytest.fixture(scope="module")
+def figure():
+    return Figure()
+
+
+def make_motion(count: int, fps: float, camera: Camera, absent=()) -> list[MotionFrame]:
+    """A person with raised arms, bent knees and curled fingers who turns on the spot, 3.5 m before a level camera."""
+    poses = np.zeros((55, 3))
+    poses[16], poses[17], poses[4], poses[1] = (0, 0, 0.8), (0, 0.4, -0.3), (0.9, 0, 0), (-0.7, 0, 0.1)
+    poses[25:55, 2] = 0.3
+    T = np.diag([1.0, -1, -1, 1])
+    T[:3, 3] = (0, 1.0, 3.5)
+    sole = -float(load_body().v_template[:, 1].min())
+    frames = []
+    for k in range(count):
+        turned = poses.copy()
+        turned[0] = (0, 0.15 * k, 0)
+        contact = np.array([0.9, 0.9, 0.1, 0.1]) if k % 2 else np.array([0.1, 0.1, 0.9, 0.9])
+        measured = np.ones(8, bool)
+        measured[6] = k % 3 > 0
+        frames.append(
+            MotionFrame(k, k / fps, k not in absent, np.zeros(10), turned, np.array([0, sole, 0]), T, camera, contact,
+                        np.ones(8), measured, 1.2)
+        )  # fmt: skip
+    return frames
+
+
+def make_take(spec: str, width: int, height: int, count: int, fps: float, absent=()) -> Take:
+    camera = Camera.from_fov(width, height, 60)
+    header = TakeHeader(spec, "clip", fps, width, height, camera)
+    motion = make_motion(count, fps, camera, absent)
+    proxies = [Proxies.absent(m.index, m.stamp_s, (width, height)) for m in motion]
+    return Take(header, tuple(proxies), tuple(motion))
+
+
+def make_clip(path, width: int, height: int, count: int, fps: float) -> None:
+    with video.VideoWriter(path, width, height, fps) as writer:
+        for k in range(count):
+            writer.write(np.full((height, width, 3), 40, np.uint8), k / fps)
+
+
+def test_renderers_agree_on_the_posed_body(gl, figure):
+    camera = Camera(360, 480, 420.0, 420.0, 170.0, 260.0)
+    for motion in make_motion(25, 10.0, camera)[::8]:
+        vertices = figure.pose(motion).vertices_m
+        a, b = (mask_of(r, vertices, figure.faces, motion.T_cam_world, camera) for r in (gl, DrawnRenderer("test")))
+        agreement = (a & b).sum() / (a | b).sum()
+        assert agreement > 0.97, f"silhouettes agree by {agreement:.3f}"
+        assert a.sum() > 5000
+
+
+def test_the_figure_stands_on_its_foot_points(figure):
+    motion = make_motion(1, 10.0, OFF_CENTRE)[0]
+    straight = dataclasses.replace(motion, poses=np.zeros((55, 3)))
+    posed = figure.pose(straight)
+    assert np.abs(posed.foot_points_m[:, 1]).max() < 1e-3
+    assert posed.vertices_m[:, 1].min() == pytest.approx(0, abs=1e-3)
+    bones_only = figure.pose(straight, skin=False)
+    assert bones_only.vertices_m.shape == (0, 3)
+    assert np.array_equal(bones_only.joints_m, posed.joints_m)
+    wider = figure.pose(dataclasses.replace(straight, betas=np.full(10, 1.0)))
+    assert np.abs(wider.vertices_m - posed.vertices_m).max() > 0.01
+    assert np.array_equal(figure.pose(straight).vertices_m, posed.vertices_m)
+
+
+@pytest.mark.parametrize("style", ["mesh", "skeleton"])
+def test_overlay_of_a_take_reads_back(tmp_path, style):
+    fps = 30000 / 1001
+    make_clip(tmp_path / "clip.mp4", 242, 322, 12, fps)
+    take = make_take(str(tmp_path / "clip.mp4"), 242, 322, 12, fps, absent=(5, 6))
+    seen = []
+    report = write_overlay(
+        take, take.header.source, tmp_path / "out.mp4", style=style, progress=lambda done, of: seen.append((done, of))
+    )
+    rate, stamps, images, _ = read_back(tmp_path / "out.mp4")
+    assert report.frames == len(stamps) == 12
+    assert rate == Fraction(30000, 1001)
+    assert np.abs(stamps - np.arange(12) / fps).max() < 1e-4
+    assert images[0].shape == (322, 242, 3)
+    assert seen == [(k, 12) for k in range(1, 13)]
+    assert report.renderer.startswith("overlay: " + ("skeleton" if style == "skeleton" else ""))
+    # Somebody stands in the middle of the picture, except where nobody was seen.
+    middle = [np.abs(image[100:300].astype(int) - 40).max() > 40 for image in images]
+    assert middle == [k not in (5, 6) for k in range(12)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "out.mp4"]
+
+
+def test_overlay_of_a_part_starts_where_the_take_starts(tmp_path):
+    make_clip(tmp_path / "clip.mp4", 64, 96, 20, 10.0)
+    whole = make_take(str(tmp_path / "clip.mp4"), 64, 96, 20, 10.0)
+    part = dataclasses.replace(whole, motion=whole.motion[5:12], proxies=whole.proxies[5:12])
+    report = write_overlay(part, part.header.source, tmp_path / "out.mp4", renderer="drawn")
+    _, stamps, _, _ = read_back(tmp_path / "out.mp4")
+    assert np.abs(stamps - np.arange(7) / 10).max() < 1e-4
+    assert report.renderer == "overlay: drawn (as asked)"
+
+
+def test_large_pictures_are_scaled_down(tmp_path):
+    make_clip(tmp_path / "clip.mp4", 300, 200, 2, 10.0)
+    take = make_take(str(tmp_path / "clip.mp4"), 300, 200, 2, 10.0)
+    write_overlay(take, take.header.source, tmp_path / "out.mp4", max_side_px=151, style="skeleton")
+    assert read_back(tmp_path / "out.mp4")[2][0].shape == (102, 152, 3)
+
+
+def test_a_wrong_video_leaves_no_file(tmp_path):
+    make_clip(tmp_path / "clip.mp4", 64, 96, 20, 10.0)
+    take = make_take(str(tmp_path / "clip.mp4"), 64, 96, 20, 10.0)
+    late = dataclasses.replace(take, motion=tuple(dataclasses.replace(m, stamp_s=m.stamp_s * 3) for m in take.motion))
+    with pytest.raises(HmcapError, match="Give the same video"):
+        write_overlay(late, take.header.source, tmp_path / "out.mp4", style="skeleton")
+    beyond = dataclasses.replace(take, motion=tuple(dataclasses.replace(m, index=m.index + 99) for m in take.motion))
+    with pytest.raises(HmcapError, match="none of them"):
+        write_overlay(beyond, take.header.source, tmp_path / "out.mp4", style="skeleton")
+    with pytest.raises(HmcapError, match="empty"):
+        write_overlay(dataclasses.replace(take, motion=()), take.header.source, tmp_path / "out.mp4")
+    with pytest.raises(UsageError, match="cartoon"):
+        write_overlay(take, take.header.source, tmp_path / "out.mp4", style="cartoon")
+    assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_contact_sheet_from_the_command_line(tmp_path, capsys):
+    make_clip(tmp_path / "clip.mp4", 242, 322, 12, 10.0)
+    take = make_take(str(tmp_path / "clip.mp4"), 242, 322, 12, 10.0, absent=(5,))
+    with TakeWriter(tmp_path / "clip.hmcap", take.header) as writer:
+        for proxies, motion in zip(take.proxies, take.motion, strict=True):
+            writer.add_proxies(proxies)
+            writer.add_motion(motion)
+    out = tmp_path / "sheet.png"
+    assert contact_sheet.main([str(tmp_path / "clip.hmcap"), "--frames", "3", "--out", str(out)]) == 0
+    assert "3 frames" in capsys.readouterr().out
+    picture = cv2.imread(str(out))
+    assert picture.shape[0] == 3 * contact_sheet.CELL_H_PX + contact_sheet.PLOT_H_PX
+    assert picture.std() > 10
+    assert contact_sheet.main([str(tmp_path / "clip.hmcap"), "--at", "4,400", "--out", str(out)]) == 2
+    assert "400" in capsys.readouterr().err
+    assert contact_sheet.main([str(tmp_path / "none.hmcap")]) == 1
+    assert contact_sheet.pick_frames(take, 4) == sorted(set(contact_sheet.pick_frames(take, 4)))
+    assert 5 not in contact_sheet.pick_frames(take, 50)

@@ -194,14 +194,14 @@ def _plots(take: Take, figure: Figure, marks: Sequence[int], width: int) -> np.n
         "left foot": (feet[:, :2, 1].min(axis=1), LEFT),
         "right foot": (feet[:, 2:, 1].min(axis=1), RIGHT),
     }
-    title = "height of pelvis and feet (m); dashes: ground contact"
+    title = "height of pelvis and feet (m); bars: heel and toe on the ground"
     heights = _chart(rest // 2, index, curves, title, marks, contact)
     errors = _chart(rest - rest // 2, index, {"": (error, _INK)}, "reprojection error (% of height)", marks)
     return np.concatenate([top, heights, errors], axis=1)
 
 
 def _top_view(pelvis: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    size, edge = PLOT_H_PX, 24
+    size, edge = PLOT_H_PX, 40
     out = np.full((size, size, 3), _PAPER, np.uint8)
     points = np.concatenate((pelvis, centres))[:, [0, 2]]
     middle, span = (points.min(0) + points.max(0)) / 2, max(float(np.ptp(points, axis=0).max()), 1.0)
@@ -261,8 +261,9 @@ def _chart(
                 )
     if contact is not None:
         for row, colour in enumerate((LEFT, LEFT, RIGHT, RIGHT)):
-            for x in place(index[contact[:, row]], np.full(int(contact[:, row].sum()), low))[:, 0]:
-                cv2.line(out, (round(x), height - 18 + 4 * row), (round(x), height - 16 + 4 * row), colour, 1)
+            for i in index[contact[:, row]]:
+                x0, x1 = (round(float(x)) for x in place(np.array([i, i + 1]), np.zeros(2))[:, 0])
+                cv2.rectangle(out, (x0, height - 18 + 4 * row), (x1, height - 17 + 4 * row), colour, -1)
     return draw_text(out, [title], scale=1.1)
 
 

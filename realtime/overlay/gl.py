@@ -1,6 +1,7 @@
 """The mesh renderer on OpenGL 3.3: a card where there is one, software GL otherwise."""
 
 import sys
+from typing import Any
 
 import moderngl
 import numpy as np
@@ -134,7 +135,8 @@ def _open_context() -> moderngl.Context:
         try:
             if backend is None:
                 return moderngl.create_context(standalone=True, require=330)
-            return moderngl.create_context(standalone=True, require=330, backend=backend)
+            settings: dict[str, Any] = {"backend": backend}
+            return moderngl.create_context(standalone=True, require=330, **settings)
         except Exception as err:  # glcontext raises plain Exception, ValueError and RuntimeError alike
             reasons.append(f"{backend or 'default'}: {str(err).strip() or type(err).__name__}")
     raise NoGLError("; ".join(reasons))

@@ -14,6 +14,7 @@ from .projection import project
 LEFT, RIGHT, MIDDLE = (64, 170, 255), (255, 140, 50), (240, 240, 240)
 """RGB of the person's left side, right side and middle."""
 CONTACT, NO_CONTACT = (70, 220, 90), (150, 150, 150)
+_OUTLINE = (25, 25, 30)
 _SHIFT = 4
 """Binary digits after the point of the coordinates that OpenCV draws at."""
 
@@ -58,6 +59,7 @@ def draw_skeleton(
         if JOINT_NAMES[j] == "jaw" or "eye" in JOINT_NAMES[j]:
             continue
         thick = stroke if j in fingers else 2.2 * stroke
+        _line(out, px[PARENTS[j]], px[j], _OUTLINE, thick + max(2.0, 0.8 * stroke))
         _line(out, px[PARENTS[j]], px[j], side_colour(JOINT_NAMES[j]), thick)
     for j in order:
         if "eye" not in JOINT_NAMES[j] and JOINT_NAMES[j] != "jaw":
@@ -85,7 +87,8 @@ def draw_proxies(image_rgb: np.ndarray, proxies: Proxies, *, bones: bool = True)
             strength = float(min(sure[a], sure[b]))
             _line(out, xy[start + a], xy[start + b], colours[b], 0.9 * stroke * size, strength)
         for k, colour in enumerate(colours):
-            _dot(out, xy[start + k], colour, 1.7 * stroke * size, float(sure[k]))
+            _dot(out, xy[start + k], _OUTLINE, 2.3 * stroke * size + 1, float(sure[k]))
+            _dot(out, xy[start + k], colour, 2.3 * stroke * size, float(sure[k]))
     return out
 
 
