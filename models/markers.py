@@ -134,7 +134,7 @@ class _Finder:
             raise HmcapError(
                 f"Expected skin that follows the joint {joints[0]} in the body model "
                 f"({self.body.provenance.get('source', 'unknown source')}), found no such vertex, so the body's "
-                "landmarks cannot be placed. Use the whole-body SMPL-X file, or leave the option out for the built-in body."
+                "landmarks cannot be placed. Use the whole-body SMPL-X file, or leave the option out."
             )
         return ids
 
@@ -169,10 +169,12 @@ class _Finder:
         return ids[self.v[ids, 1] < self.v[ids, 1].min() + 0.008]
 
     def ball(self, side: str, ahead: np.ndarray) -> np.ndarray:
-        """Low vertices of the ball of the foot: abreast of the joint where the toes begin."""
-        low = self.low(self.skin(f"{side}_ankle", f"{side}_foot"))
-        distance = np.abs((self.v[low] - self.at(f"{side}_foot")) @ ahead)
-        return low[distance <= max(0.015, distance.min() + _NEAR_M)]
+        """Low vertices of the ball of the foot: just behind the joint where the toes begin."""
+        skin = self.skin(f"{side}_ankle", f"{side}_foot")
+        low = self.low(skin)
+        behind = 0.07 * np.ptp(self.v[skin] @ ahead)
+        distance = np.abs((self.v[low] - self.at(f"{side}_foot")) @ ahead + behind)
+        return low[distance <= max(0.012, distance.min() + _NEAR_M)]
 
     def rig(self, names: tuple[str, ...], rule) -> ProxyRig:
         """The rig of the named points, each found by ``rule(finder, name)``."""
@@ -293,9 +295,10 @@ def _sole(f: _Finder, name: str) -> _Point:
 
 def _contact(f: _Finder, name: str) -> _Point:
     side, part = _side(name)
-    ahead, _ = f.foot_axes(side)
+    ahead, outward = f.foot_axes(side)
     if part == "toe":  # under the ball, where a lifted heel leaves the foot standing
-        return _Point(f"{side}_foot", vertices=f.ball(side, ahead))
+        ball = f.ball(side, ahead)
+        return _Point(f"{side}_foot", vertices=np.union1d(f.extreme(ball, outward), f.extreme(ball, -outward)))
     low = f.low(f.skin(f"{side}_ankle"))
     along = f.v[low] @ ahead
     return _Point(f"{side}_ankle", vertices=low[along <= along.min() + np.ptp(along) / 3])
