@@ -1,49 +1,26 @@
-"""Where the bones of a body end: finger tips, toe tips, heels and the top of the head, found on the mesh itself.
-
-The rule needs nothing but skinning weights, so it holds for the built-in body and for a user's own file alike.
-"""
-
-from collections.abc import Mapping
-from functools import lru_cache
+"""Where the bones of a body end: finger tips, toes and the top of the head, by the body's own markers."""
 
 import numpy as np
 
-from ...models.body import BodyModel, ShapedBody
-from ...models.skeleton import JOINT_NAMES, PARENTS
+from ...models.body import ShapedBody
+from ...models.markers import blazepose_rig, proxy_rig
+from ...models.skeleton import JOINT_NAMES
+from .rig import FINGERS
 
-TIPPED_JOINTS = (
-    *(name for name in JOINT_NAMES if name.endswith("3") and not name.startswith("spine")),
-    "left_foot",
-    "right_foot",
-    "head",
-)
-"""Leaf joints whose bone has a visible end."""
-_HEEL = {"left_heel": "left_ankle", "right_heel": "right_ankle"}
-_SHARE = 0.02
-"""The end of a bone is the mean of this share of its vertices, so that one stray vertex does not decide."""
+_NEAR_M = 0.003
+"""Vertices this close to the highest one share the top of the head."""
 
 
 def bone_ends(body: ShapedBody) -> dict[str, np.ndarray]:
-    """Rest positions (3,), metres, of the end of the bone of every joint in TIPPED_JOINTS, by joint name."""
-    vertices = np.asarray(body.vertices_m(), dtype=np.float64)
-    return {name: vertices[rows].mean(axis=0) for name, rows in _end_vertices(body.model).items() if name not in _HEEL}
-
-
-def foot_points(body: ShapedBody) -> np.ndarray:
-    """(4, 3) rest positions on the sole in CONTACT_POINTS order: left heel, left toe, right heel, right toe."""
-    vertices = np.asarray(body.vertices_m(), dtype=np.float64)
-    rows = _end_vertices(body.model)
-    points = np.array(
-        [vertices[rows[name]].mean(axis=0) for name in ("left_heel", "left_foot", "right_heel", "right_foot")]
-    )
-    points[:, 1] = vertices[:, 1].min()
-    return points
-
-
-FOOT_POINT_JOINTS = np.array(
-    [JOINT_NAMES.index(f"{side}_{part}") for side in ("left", "right") for part in ("ankle", "foot")]
-)
-"""(4,) joint that carries each foot point."""
+    """Rest positions (3,), metres, of the ends of finger, foot and head bones, by the joint that carries each."""
+    hands, feet = proxy_rig(body.model), blazepose_rig(body.model)
+    on_hands = dict(zip(hands.names, hands.points_m(body.betas), strict=True))
+    on_feet = dict(zip(feet.names, feet.points_m(body.betas), strict=True))
+    ends = {"head": _top_of_the_head(body)}
+    for side in ("left", "right"):
+        ends[f"{side}_foot"] = on_feet[f"{side}_foot_index"]
+        ends |= {f"{side}_{finger}3": on_hands[f"{side}_hand_{finger}4"] for finger in FINGERS}
+    return {name: np.asarray(end, dtype=np.float64) for name, end in ends.items()}
 
 
 def floor_height_m(body: ShapedBody) -> float:
@@ -51,28 +28,7 @@ def floor_height_m(body: ShapedBody) -> float:
     return float(np.asarray(body.vertices_m())[:, 1].min())
 
 
-@lru_cache(maxsize=4)
-def _end_vertices(model: BodyModel) -> Mapping[str, np.ndarray]:
-    """Vertices at the end of each bone, chosen on the mean body so that they stay the same for every shape."""
-    vertices, joints = np.asarray(model.v_template), np.asarray(model.J_template)
-    owner = np.asarray(model.weights).argmax(axis=1)
-
-    def farthest(joint: int, direction: np.ndarray) -> np.ndarray:
-        rows = np.flatnonzero(owner == joint)
-        if len(rows) == 0:
-            raise ValueError(f"no vertex of the body model belongs to {JOINT_NAMES[joint]}")
-        order = np.argsort(vertices[rows] @ direction)
-        return rows[order[-max(1, round(_SHARE * len(rows))) :]]
-
-    ends = {}
-    for name in TIPPED_JOINTS:
-        joint = JOINT_NAMES.index(name)
-        along = joints[joint] - joints[PARENTS[joint]]
-        if name.endswith("_foot"):
-            along = along * (1, 0, 1)
-        elif name == "head":
-            along = np.array([0.0, 1, 0])
-        ends[name] = farthest(joint, along)
-    for name, ankle in _HEEL.items():
-        ends[name] = farthest(JOINT_NAMES.index(ankle), np.array([0.0, -1, -1]))
-    return ends
+def _top_of_the_head(body: ShapedBody) -> np.ndarray:
+    owner = np.asarray(body.model.weights).argmax(axis=1)
+    head = np.asarray(body.vertices_m())[owner == JOINT_NAMES.index("head")]
+    return head[head[:, 1] >= head[:, 1].max() - _NEAR_M].mean(axis=0)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...models.body import BodyModel, ShapedBody, load_body
+from ...models.markers import contact_rig
 from ...models.motion import MotionFrame
-from ..exporters.ends import FOOT_POINT_JOINTS, foot_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,7 @@ class Figure:
         if self._betas is None or not np.array_equal(self._betas, frame.betas):
             self._betas = np.array(frame.betas)
             self._shaped: ShapedBody = self._model.with_shape(self._betas)
-            self._foot_points = foot_points(self._shaped)
         posed = self._shaped.with_pose(np.asarray(frame.poses), np.asarray(frame.trans_m))
-        feet = posed.attach(FOOT_POINT_JOINTS, self._foot_points)
+        feet = contact_rig(self._model).in_world_m(posed)
         vertices = posed.skin().vertices_m if skin else np.empty((0, 3))
         return Posed(np.asarray(posed.joints_m), np.asarray(feet), np.asarray(vertices))

@@ -57,6 +57,7 @@ class GLRenderer(MeshRenderer):
         self.description = f"moderngl ({str(info['GL_RENDERER']).split(' (')[0]})"
         self._program = self._context.program(vertex_shader=_VERTEX, fragment_shader=_FRAGMENT)
         self._samples = min(_SAMPLES, self._context.max_samples)
+        self._closed = False
         self._size = (0, 0)
         self._buffers: list[moderngl.Framebuffer] = []
         self._faces: np.ndarray | None = None
@@ -65,6 +66,11 @@ class GLRenderer(MeshRenderer):
 
     def rasterise(self, xyz_cam_m: np.ndarray, colours: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
         """See :meth:`MeshRenderer.rasterise`."""
+        # Another renderer, or a window, may have made its own context current in this thread.
+        with self._context:
+            return self._draw(xyz_cam_m, colours, faces, camera)
+
+    def _draw(self, xyz_cam_m: np.ndarray, colours: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
         width, height = camera.width_px, camera.height_px
         self._make_room(width, height)
         data = np.ascontiguousarray(np.concatenate((xyz_cam_m, colours), axis=1, dtype=np.float32))
@@ -86,10 +92,14 @@ class GLRenderer(MeshRenderer):
     def close(self) -> None:
         """Free buffers and context."""
         super().close()
-        for thing in (*self._buffers, self._array, self._vertices, self._program, self._context):
-            if thing is not None:
-                thing.release()
-        self._buffers, self._array, self._vertices, self._faces = [], None, None, None
+        if self._closed:
+            return
+        self._closed = True
+        with self._context:
+            for thing in (*self._buffers, self._array, self._vertices, self._program):
+                if thing is not None:
+                    thing.release()
+        self._context.release()
 
     def _make_room(self, width: int, height: int) -> None:
         """Frame buffers at least this large; they only grow, because the body's box changes every frame."""
