@@ -175,7 +175,8 @@ def main() -> None:
         "image_size_px": [int(size[0]), int(size[1])],
     }
     if args.out.suffix == ".json":
-        data = {k: np.round(np.asarray(rows[k], np.float64), 4).tolist() for k in rows if k not in ("index", "crc32")}
+        digits = {"pose_px": 2, "visibility": 3, "world_m": 4, "hands_px": 2}
+        data: dict[str, Any] = {k: np.round(np.asarray(rows[k], np.float64), n).tolist() for k, n in digits.items()}
         data |= {"index": rows["index"], "settings": settings}
         args.out.write_text(json.dumps(data).replace("NaN", "null") + "\n", encoding="utf-8")
     else:

@@ -120,25 +120,22 @@ class LandmarkStage:
         return body if body.presence >= PRESENCE_THRESHOLD else None
 
     def _find_body(self, image: np.ndarray, stamp_s: float, cut: bool) -> Body | None:
-        tracked = None
         if self._track.roi is not None:
-            tracked = self._measure(image, self._track.roi)
-            if tracked is not None and self._track.plausible(tracked, stamp_s):
-                return tracked
-        roi = self._detect_roi(image, stamp_s, cut)
-        if roi is None:
-            return None
-        return self._measure(image, roi)
-
-    def _detect_roi(self, image: np.ndarray, stamp_s: float, cut: bool) -> Roi | None:
-        """Region of the person to follow: the one followed until now where they are still about, else the subject."""
+            body = self._measure(image, self._track.roi)
+            if body is not None and self._track.plausible(body, stamp_s):
+                return body
         started = time.perf_counter()
         people = self._detect(image)
         self._note("pose_detection", started)
         recent = self._track.recent(stamp_s)
-        chosen = None if recent is None else reacquire(people, *recent)
-        # Better nobody for a moment than a bystander: another person is chosen only when the memory of the last one
-        # has faded, or the picture has become another one.
-        if chosen is None and (recent is None or cut):
-            chosen = choose_subject(people, (image.shape[1], image.shape[0]), self._subject)
-        return None if chosen is None else chosen.roi
+        if recent is not None:
+            known = reacquire(people, *recent)
+            body = None if known is None else self._measure(image, known.roi)
+            if body is not None and self._track.plausible(body, stamp_s):
+                return body
+            # Better nobody for a moment than a bystander: another person is chosen only when the memory of the last
+            # one has faded, or the picture has become another one.
+            if not cut:
+                return None
+        chosen = choose_subject(people, (image.shape[1], image.shape[0]), self._subject)
+        return None if chosen is None else self._measure(image, chosen.roi)

@@ -110,9 +110,8 @@ class PersonTrack:
 
     def plausible(self, body: Body, stamp_s: float) -> bool:
         """Whether ``body`` can be the tracked person: near, and of like size, given the time that has passed."""
-        if self._last is None:
-            return True
-        return is_near(self._last.roi, body_roi(body), stamp_s - self._last.stamp_s)
+        recent = self.recent(stamp_s)
+        return recent is None or is_near(recent[0], body_roi(body), recent[1])
 
     def recent(self, stamp_s: float) -> tuple[Roi, float] | None:
         """Where the person was last seen and how long ago in seconds; ``None`` when that is too long ago to help."""
