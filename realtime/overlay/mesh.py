@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 
+import cv2
 import numpy as np
 from scipy import sparse
 
@@ -73,9 +74,7 @@ class MeshRenderer(ABC):
         colours = shade(xyz_cam, self._vertex_normals(xyz_cam, faces), colour)
         part = crop_camera(camera, x0, y0, x1 - x0, y1 - y0)
         rgba = self.rasterise(xyz_cam.astype(np.float32), colours.astype(np.float32), faces, part)
-        behind = out[y0:y1, x0:x1]
-        keep = 1 - rgba[..., 3:].astype(np.float32) * (opacity / 255)
-        behind[...] = np.clip(behind * keep + rgba[..., :3] * np.float32(opacity) + 0.5, 0, 255).astype(np.uint8)
+        out[y0:y1, x0:x1] = blend(out[y0:y1, x0:x1], rgba, opacity)
         return out
 
     def _vertex_normals(self, xyz: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -84,6 +83,13 @@ class MeshRenderer(ABC):
             # The faces are kept with the entry, so that their id cannot be given to another array meanwhile.
             cached = self._normals[id(faces)] = (faces, NormalSum(faces, len(xyz)))
         return cached[1](xyz)
+
+
+def blend(behind_rgb: np.ndarray, rgba: np.ndarray, opacity: float) -> np.ndarray:
+    """Picture (H, W, 3) under a drawing (H, W, 4) of colour times coverage and coverage; all uint8."""
+    keep = cv2.convertScaleAbs(rgba[..., 3], alpha=-opacity, beta=255)
+    shown = cv2.convertScaleAbs(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), alpha=opacity)
+    return cv2.add(cv2.multiply(behind_rgb, cv2.merge([keep, keep, keep]), scale=1 / 255), shown)
 
 
 class NormalSum:
