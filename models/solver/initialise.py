@@ -1,0 +1,99 @@
+"""A first pose for every frame on its own, from the networks' relative 3-D; the solver refines it."""
+
+import numpy as np
+
+from ..proxies import BLAZEPOSE_NAMES
+from ..rotations import axis_angle_to_matrix
+from ..skeleton import JOINT_NAMES, NUM_BODY_JOINTS
+from .energy import Chain
+from .observations import Observations
+from .rig import Rig
+from .rigs import BODY_POINT_PROXY
+
+_BLAZE = {n: i for i, n in enumerate(BLAZEPOSE_NAMES)}
+_LIMBS = (  # upper joint, lower joint, end; hinge axis of the lower joint in the rest pose; range of the twist
+    ("left_shoulder", "left_elbow", "left_wrist", (0.0, -1.0, 0.0), 2.0),
+    ("right_shoulder", "right_elbow", "right_wrist", (0.0, 1.0, 0.0), 2.0),
+    ("left_hip", "left_knee", "left_ankle", (1.0, 0.0, 0.0), 0.8),
+    ("right_hip", "right_knee", "right_ankle", (1.0, 0.0, 0.0), 0.8),
+)
+
+
+def _unit(v: np.ndarray) -> np.ndarray:
+    return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
+
+
+def _shortest_arc(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(..., 3) axis-angle of the smallest turn from unit vectors a to unit vectors b."""
+    axis = np.cross(a, b)
+    s = np.linalg.norm(axis, axis=-1, keepdims=True)
+    angle = np.arctan2(s, (a * b).sum(-1, keepdims=True))
+    return axis / np.maximum(s, 1e-9) * angle
+
+
+def initial_chain(o: Observations, rig: Rig) -> Chain:
+    """Body chain in the camera frame: trunk from hips and shoulders, limbs turned along their bones, depth from size.
+
+    Frames without 3-D take the pose of the nearest frame that has it.
+    """
+    T = len(o.stamps_s)
+    good = np.flatnonzero(o.present & np.isfinite(o.body_xyz).all((1, 2)))
+    R = np.tile(np.eye(3), (T, NUM_BODY_JOINTS, 1, 1))
+    if len(good) == 0:
+        R[:, 0] = np.diag([1.0, -1.0, -1.0])  # standing, facing the camera
+        return Chain(R, _translation(o, rig, R))
+    near = good[np.abs(good[:, None] - np.arange(T)).argmin(0)]
+    x = o.body_xyz[near]
+
+    def at(name: str) -> np.ndarray:
+        return x[:, _BLAZE[name]]
+
+    left = _unit(at("left_hip") - at("right_hip") + 0.5 * (at("left_shoulder") - at("right_shoulder")))
+    up = _unit((at("left_shoulder") + at("right_shoulder")) - (at("left_hip") + at("right_hip")))
+    front = _unit(np.cross(left, up))
+    R_root = np.stack([np.cross(up, front), up, front], axis=-1)
+    R[:, 0] = R_root
+    for upper, lower, end, hinge, twist_range in _LIMBS:
+        j, k = JOINT_NAMES.index(upper), JOINT_NAMES.index(lower)
+        rest_upper = _unit(rig.joints_m[k] - rig.joints_m[j])
+        rest_lower = _unit(rig.joints_m[JOINT_NAMES.index(end)] - rig.joints_m[k])
+        to_root = np.swapaxes(R_root, -1, -2)  # the joints between root and limb are still at rest
+        seen_upper = np.einsum("tij,tj->ti", to_root, _unit(at(lower) - at(upper)))
+        swing = axis_angle_to_matrix(_shortest_arc(np.broadcast_to(rest_upper, (T, 3)), seen_upper))
+        seen_lower = np.einsum("tji,tj->ti", R_root @ swing, _unit(at(end) - at(lower)))
+        bend = _shortest_arc(np.broadcast_to(rest_lower, (T, 3)), seen_lower)
+        # twist the upper bone until the lower joint bends about its own hinge
+        axis = np.broadcast_to(rest_upper, (T, 3))
+        flat_h = np.array(hinge) - rest_upper * (rest_upper @ np.array(hinge))
+        flat_b = bend - axis * (bend * axis).sum(-1, keepdims=True)
+        sine = (np.cross(np.broadcast_to(flat_h, (T, 3)), flat_b) * axis).sum(-1)
+        twist = np.arctan2(sine, flat_b @ flat_h)
+        sure = np.clip((np.linalg.norm(bend, axis=-1) - 0.2) / 0.4, 0, 1)
+        twist = np.clip(twist, -twist_range, twist_range) * sure
+        R_twist = axis_angle_to_matrix(axis * twist[:, None])
+        R[:, j] = swing @ R_twist
+        local = np.einsum("tji,tj->ti", R_twist, seen_lower)
+        R[:, k] = axis_angle_to_matrix(_shortest_arc(np.broadcast_to(rest_lower, (T, 3)), local))
+    return Chain(R, _translation(o, rig, R))
+
+
+def _translation(o: Observations, rig: Rig, R_local: np.ndarray) -> np.ndarray:
+    """(T, 3) translation in the camera frame that best projects the posed points, linear least squares per frame."""
+    T = len(R_local)
+    posed = rig.forward(R_local, np.zeros((T, 3)))
+    P = len(BODY_POINT_PROXY)
+    x, uv, w = posed.points_m[:, :P], o.xy[:, BODY_POINT_PROXY], o.confidence[:, BODY_POINT_PROXY]
+    # (x + t_x) - u (z + t_z) = 0 and the same for y
+    A = np.zeros((T, P, 2, 3))
+    A[..., 0, 0] = A[..., 1, 1] = 1
+    A[..., 2] = -uv
+    b = uv * x[..., 2:] - x[..., :2]
+    A, b = (A * w[..., None, None]).reshape(T, -1, 3), (b * w[..., None]).reshape(T, -1, 1)
+    At = np.swapaxes(A, -1, -2)
+    t = np.linalg.solve(At @ A + 1e-6 * np.eye(3), At @ b)[..., 0]
+    bad = ~o.present | (t[:, 2] < 0.3) | ((w > 0).sum(1) < 4)
+    if bad.all():
+        return np.broadcast_to([0.0, 0.0, 3.0], (T, 3)) - rig.joints_m[0]
+    good = np.flatnonzero(~bad)
+    return np.stack([np.interp(np.arange(T), good, t[good, i]) for i in range(3)], axis=-1)
+
