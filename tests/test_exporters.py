@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -458,3 +460,26 @@ def test_a_variable_rate_take_is_written_evenly(tmp_path):
     read = bvh.read_bvh((tmp_path / "take.bvh").read_text())
     assert read.frame_time_s == pytest.approx(1 / 60)
     assert len(read.root_m) == int((stamps[-1] - stamps[0]) * 60 + 0.1) + 2
+
+
+@pytest.mark.skipif("HMCAP_DATA" not in os.environ, reason="HMCAP_DATA does not name a folder with mocap/")
+def test_recorded_motion_as_bvh(tmp_path):
+    pybvh = pytest.importorskip("pybvh")
+    clips = sorted(Path(os.environ["HMCAP_DATA"], "mocap").glob("*/*.npz"))[::400]
+    assert clips
+    body = load_body().astype(np.float64).with_shape()
+    for clip in clips:
+        with np.load(clip, allow_pickle=False) as data:
+            poses, trans = data["poses"].astype(np.float64).reshape(-1, 55, 3), data["trans"].astype(np.float64)
+        motion = [
+            dataclasses.replace(f, poses=p, trans_m=t, betas=np.zeros(10))
+            for f, p, t in zip(make_motion(len(poses), stamps_s=np.arange(len(poses)) / 30), poses, trans, strict=True)
+        ]
+        take = dataclasses.replace(make_take(fps=30.0), motion=tuple(motion))
+        EXPORTERS["bvh"].export(take, tmp_path / "clip.bvh", ExportOptions())
+        read = pybvh.read_bvh_file(tmp_path / "clip.bvh", world_up="+y")
+        rows = [JOINT_NAMES.index(o) for n in read.joint_names for o, t in NAMINGS["mixamo"].items() if t == n]
+        xyz_mm = body.with_pose(poses, trans).joints_m[:, rows] * 1000
+        assert np.abs(read.joint_positions() * 10 - xyz_mm).max() < 0.1, clip.name
+        channels_deg = bvh.read_bvh((tmp_path / "clip.bvh").read_text()).channels_deg
+        assert np.abs(np.diff(channels_deg, axis=0)).max() <= 180, clip.name

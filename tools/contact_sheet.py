@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from ..realtime.exporters.files import atomic_path
 from ..realtime.exporters.prepare import take_body
 from ..realtime.journal import read_take
 from ..realtime.overlay import Figure, MeshRenderer, open_renderer
-from ..realtime.overlay.projection import project
+from ..realtime.overlay.projection import crop_camera, project
 from ..realtime.overlay.skeleton import (
     LEFT,
     RIGHT,
@@ -38,7 +38,7 @@ from ..realtime.overlay.skeleton import (
 from ..realtime.sources import open_source
 from ..realtime.take import Take
 
-CELL_H_PX = 420
+CELL_H_PX = 480
 PLOT_H_PX = 260
 SIDE_RANGE_M = (-0.25, 2.25)
 """Heights over the floor that the side view spans."""
@@ -95,22 +95,27 @@ def sheet(take: Take, picked: Sequence[Picked], figure: Figure, renderer: MeshRe
 
 
 def _column(picked: Picked, figure: Figure, renderer: MeshRenderer, whole: bool) -> np.ndarray:
-    motion, image = picked.motion, picked.image_rgb
-    height, width = image.shape[:2]
+    motion, posed = picked.motion, figure.pose(picked.motion)
+    height, width = picked.image_rgb.shape[:2]
     camera = motion.camera.scaled_to(width, height)
-    posed = figure.pose(motion)
+    x0, y0, x1, y1 = (0, 0, width, height) if whole else _person_box(picked, posed.vertices_m, camera)
+    # Cut out and scale first, so that lines are as thick on a small person as on a large one.
+    mesh = lines = _cell(picked.image_rgb[y0:y1, x0:x1])
+    cell = crop_camera(camera, x0, y0, x1 - x0, y1 - y0).scaled_to(mesh.shape[1], mesh.shape[0])
     T = motion.T_cam_world
-    mesh, lines = image, image
     if motion.present:
-        mesh = renderer.render(image, posed.vertices_m, figure.faces, T, camera)
-        mesh = draw_contact(mesh, posed.foot_points_m, motion.contact, T, camera)
-        lines = draw_skeleton(image, posed.joints_m, T, camera)
+        mesh = renderer.render(mesh, posed.vertices_m, figure.faces, T, cell)
+        mesh = draw_contact(mesh, posed.foot_points_m, motion.contact, T, cell)
+        lines = draw_skeleton(lines, posed.joints_m, T, cell)
     if picked.proxies is not None and picked.proxies.present:
-        lines = draw_proxies(lines, picked.proxies, bones=False)
-    box = (0, 0, width, height) if whole else _person_box(picked, posed.vertices_m, camera)
+        to_picture = np.divide((width, height), picked.proxies.image_size_px)
+        moved = replace(
+            picked.proxies, xy_px=picked.proxies.xy_px * to_picture - (x0, y0), image_size_px=(x1 - x0, y1 - y0)
+        )
+        lines = draw_proxies(lines, moved, bones=False)
     error = "" if np.isnan(motion.reprojection_error) else f"  err {motion.reprojection_error:.1f} %"
-    top = draw_text(_cell(mesh, box), [f"frame {motion.index}  {motion.stamp_s:.2f} s{error}"])
-    cells = [top, _cell(lines, box), side_view(motion, figure, renderer)]
+    mesh = draw_text(mesh, [f"frame {motion.index}  {motion.stamp_s:.2f} s{error}"])
+    cells = [mesh, lines, side_view(motion, figure, renderer)]
     wide = max(c.shape[1] for c in cells)
     return np.concatenate([_pad_to(c, CELL_H_PX, wide) for c in cells], axis=0)
 
@@ -162,9 +167,8 @@ def _person_box(picked: Picked, vertices_m: np.ndarray, camera: Camera) -> tuple
     return int(x0), int(y0), int(x1), int(y1)
 
 
-def _cell(image_rgb: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    x0, y0, x1, y1 = box
-    part = image_rgb[y0:y1, x0:x1]
+def _cell(part: np.ndarray) -> np.ndarray:
+    """The picture as large as it fits into one cell of the sheet."""
     factor = min(CELL_H_PX / part.shape[0], 1.6 * CELL_H_PX / part.shape[1])
     size = max(1, round(part.shape[1] * factor)), max(1, round(part.shape[0] * factor))
     return cv2.resize(part, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
