@@ -87,8 +87,18 @@ def open_engine(
         raise HmcapError(f"Expected a network at {path}, but there is no such file. Fetch it with: hmcap models fetch")
     engine = _choose(backend, device).open(path, device, threads)
     if warm_up:
-        engine({s.name: np.zeros([max(1, n) for n in s.shape], s.dtype) for s in engine.inputs})
+        try:
+            engine({s.name: np.zeros([max(1, n) for n in s.shape], s.dtype) for s in engine.inputs})
+        except Exception as error:  # each library raises classes of its own, without a common base
+            reason = f"{path.name} loads there and then fails to run: {first_line(error)}"
+            raise device_error(engine.backend, device, reason) from error
     return engine
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a library's message, without its full stop, for use inside one of ours."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def _choose(backend: str, device: str) -> Backend:

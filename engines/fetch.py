@@ -69,7 +69,9 @@ def fetch_members(requirement: str, members: Sequence[Member], folder: Path, pro
 
 def _local_wheel(requirement: str, folder: Path) -> Path | None:
     name, _, version = requirement.partition("==")
-    pattern = re.compile(rf"{re.escape(name)}-{re.escape(version)}-.*\.whl", re.IGNORECASE)
+    # A file name writes the project's "-" as "_", and mirrors differ in case.
+    spelling = "[-_.]+".join(map(re.escape, re.split(r"[-_.]+", name)))
+    pattern = re.compile(rf"{spelling}-{re.escape(version)}-.*\.whl", re.IGNORECASE)
     return next((p for p in sorted(folder.iterdir()) if pattern.fullmatch(p.name) and p.is_file()), None)
 
 
@@ -87,17 +89,19 @@ def download_wheel(requirement: str, work: Path, folder: Path, progress: Progres
             f"Expected room to download {requirement} in {folder}, but the disk is full. "
             f"Free some space, or set {ENVIRONMENT} to a folder elsewhere."
         )
-    reason = "the package index could not be reached" if _NO_CONNECTION.search(output) else "pip could not get it"
+    offline = _NO_CONNECTION.search(output) is not None
+    reason = "the package index could not be reached" if offline else "pip could not get it"
     raise HmcapError(
-        f"Expected to download {requirement} with pip, but {reason} ({_gist(output)}). Check the network, or "
+        f"Expected to download {requirement} with pip, but {reason} ({_gist(output, offline)}). Check the network, or "
         f"pip's proxy and index settings (pip config list). Without a network: on another machine run `pip download "
         f"--no-deps {requirement} {' '.join(_PLATFORM)}` and put the .whl file into {folder}, then repeat the command."
     )
 
 
-def _gist(output: str) -> str:
+def _gist(output: str, offline: bool) -> str:
+    """The line of pip's output that says why."""
     lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("[notice]")]
-    telling = [line for line in lines if line.upper().startswith("ERROR")] or lines
+    telling = [n for n in lines if (_NO_CONNECTION.search(n) if offline else n.upper().startswith("ERROR"))] or lines
     return telling[-1].rstrip(".")[:300] if telling else "pip said nothing"
 
 
@@ -113,10 +117,12 @@ def _pip(arguments: list[str], work: Path, progress: Progress) -> tuple[int, str
         "TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch),
     }  # fmt: skip
     environment.setdefault("PIP_RETRIES", "2")
-    command = [*_pip_command(), "download", "--no-deps", "--no-cache-dir", "--progress-bar", "off", "-d", str(work)]
+    # Verbose, because otherwise pip does not say that an index could not be reached; the user sees the gist of it.
+    command = [*_pip_command(), "download", "-v", "--no-deps", "--no-cache-dir", "--progress-bar", "off"]
+    command += ["-d", str(work), *arguments]
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [*command, *arguments], stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=environment
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=environment
         )
         try:
             while process.poll() is None:

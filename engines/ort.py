@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..models.errors import HmcapError
-from .backends import Backend, check_feeds, device_error
+from .backends import Backend, check_feeds, device_error, first_line
 from .base import TensorSpec
 
 PROVIDERS = {
@@ -65,6 +65,8 @@ class OrtEngine:
         kind, _, index = device.partition(":")
         provider = PROVIDERS[kind]
         provider_options = {"device_id": index} if index else {}
+        if kind == "cuda":  # 10-bit mantissas by default; landmarks are to be the same on every device
+            provider_options["use_tf32"] = "0"
         if kind == "directml":  # required by that provider
             options.enable_mem_pattern = False
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -74,9 +76,9 @@ class OrtEngine:
             session = ort.InferenceSession(model, options, providers=[(provider, provider_options)])
         except Exception as error:  # the library raises its own exception classes, without a common base
             if kind != "cpu":
-                raise device_error(self.backend, device, f"the library says: {_first_line(error)}") from error
+                raise device_error(self.backend, device, f"the library says: {first_line(error)}") from error
             raise HmcapError(
-                f"Expected a network that ONNX Runtime can read, but {path} is not one: {_first_line(error)}. "
+                f"Expected a network that ONNX Runtime can read, but {path} is not one: {first_line(error)}. "
                 "Fetch it again with: hmcap models fetch."
             ) from error
         session.disable_fallback()
@@ -101,11 +103,6 @@ def _spec(node: Any) -> TensorSpec:
     kind = node.type.removeprefix("tensor(").removesuffix(")")
     shape = tuple(n if isinstance(n, int) else -1 for n in node.shape)
     return TensorSpec(node.name, shape, np.dtype(_DTYPES.get(kind, kind)))
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 BACKEND = Backend("onnxruntime", (".onnx",), devices, OrtEngine)
