@@ -34,6 +34,10 @@ class SolverRigs:
     body: Rig
     hands: dict[str, Rig]
 
+    def with_shape(self, betas: np.ndarray) -> "SolverRigs":
+        """The same trees with shape coefficients (B,)."""
+        return SolverRigs(self.body.with_shape(betas), {side: rig.with_shape(betas) for side, rig in self.hands.items()})
+
 
 def build_rigs(model: BodyModel) -> SolverRigs:
     """Trees with the proxies riding on them, with their shape directions."""

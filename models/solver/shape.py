@@ -7,6 +7,8 @@ from .energy import Chain, Energy, Evidence, Weights
 from .rig import Rig
 
 _SIGMA_STATURE_M = 0.01
+_INDEPENDENT_FRAMES = 2.0
+"""So many independent looks at the body's proportions are in a take, however long."""
 
 
 def stature(v_template: np.ndarray, shapedirs: np.ndarray) -> tuple[float, np.ndarray]:
@@ -24,13 +26,15 @@ def solve_shape(
     height_m: float | None,
     mean_stature: tuple[float, np.ndarray],
     iterations: int = 12,
-) -> tuple[np.ndarray, Chain]:
-    """Shape coefficients (B,) and the poses of the sample frames, all in the camera frame.
+) -> np.ndarray:
+    """Shape coefficients (B,) from sample frames whose poses are solved along with them, in the camera frame.
 
     Size cannot be seen by one camera: stature is tied to ``height_m``, or to that of the mean body. ``rig`` is the mean
     shape; the coefficients have unit variance.
     """
     height, slope = mean_stature
+    # what the detector gets wrong (where a hip is, say) it gets wrong in every frame: frames are not independent
+    prior = max(1.0, len(chain.trans_m) / _INDEPENDENT_FRAMES)
     B = rig.joints_shapedirs.shape[-1]
     target = height if height_m is None else height_m
     betas = np.zeros(B)
@@ -40,7 +44,7 @@ def solve_shape(
     damping = 1e-3
 
     def shape_cost(b: np.ndarray) -> float:
-        return float(b @ b + ((height + slope @ b - target) / _SIGMA_STATURE_M) ** 2)
+        return prior * float(b @ b + ((height + slope @ b - target) / _SIGMA_STATURE_M) ** 2)
 
     def energy(b: np.ndarray) -> Energy:
         return Energy(rig.with_shape(b), evidence, weights, eye, origin, coupled=False, with_shape=True)
@@ -51,7 +55,7 @@ def solve_shape(
         if equations is None:
             cost, equations = energy(betas).linearise(chain)
             cost += shape_cost(betas)
-        step, shape_step = _step(equations, betas, slope, height - target, damping)
+        step, shape_step = _step(equations, betas, slope, height - target, prior, damping)
         new_chain, new_betas = chain.moved(np.clip(step, -0.6, 0.6), eye), betas + np.clip(shape_step, -1, 1)
         new_cost = energy(new_betas).cost(new_chain) + shape_cost(new_betas)
         if new_cost < cost:
@@ -61,11 +65,11 @@ def solve_shape(
                 break
         else:
             damping *= 8
-    return betas, chain
+    return betas
 
 
 def _step(
-    eq: NormalEquations, betas: np.ndarray, slope: np.ndarray, offset: float, damping: float
+    eq: NormalEquations, betas: np.ndarray, slope: np.ndarray, offset: float, prior: float, damping: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Step of the frames (T, D) and of the shape (B,): the frames are eliminated (Schur complement)."""
     B = len(betas)
@@ -77,9 +81,10 @@ def _step(
     cross = eq.diagonal[:, :D, D:]
     right = np.concatenate([eq.gradient[:, :D, None], cross], axis=-1)
     solved = np.linalg.solve(H, right)
-    stature = (slope @ betas + offset) / _SIGMA_STATURE_M**2
-    C = eq.diagonal[:, D:, D:].sum(0) * (1 + damping) + np.eye(B) + np.outer(slope, slope) / _SIGMA_STATURE_M**2
-    g = eq.gradient[:, D:].sum(0) + betas + slope * stature
+    pull = prior * (betas + slope * (slope @ betas + offset) / _SIGMA_STATURE_M**2)
+    stiffness = prior * (np.eye(B) + np.outer(slope, slope) / _SIGMA_STATURE_M**2)
+    C = eq.diagonal[:, D:, D:].sum(0) * (1 + damping) + stiffness
+    g = eq.gradient[:, D:].sum(0) + pull
     C = C - np.einsum("tdb,tdc->bc", cross, solved[..., 1:])
     g = g - np.einsum("tdb,td->b", cross, solved[..., 0])
     shape_step = -np.linalg.solve(C, g)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..body import BodyModel, load_body
 from ..camera import Camera
@@ -68,13 +69,14 @@ def solve_take(
         )
     report = progress or (lambda _: None)
     rigs = build_rigs(model)
-    betas = _shape(observed, rigs.body, settings, model)
-    rigs = SolverRigs(rigs.body.with_shape(betas), {k: r.with_shape(betas) for k, r in rigs.hands.items()})
-    solution = _solve_segments(observed, segments, rigs, betas, settings, report)
+    with threadpool_limits(1, "blas"):  # the blocks are small: threads of BLAS only wait for each other
+        betas = take_shape(observed, rigs.body, settings, model)
+        rigs = rigs.with_shape(betas)
+        solution = _solve_segments(observed, segments, rigs, betas, settings, report)
     return assemble(observed, camera, rigs, solution, model.num_betas)
 
 
-def _shape(o: Observations, rig: Rig, settings: SolverSettings, model: BodyModel) -> np.ndarray:
+def take_shape(o: Observations, rig: Rig, settings: SolverSettings, model: BodyModel) -> np.ndarray:
     """Shape from the frames that show most of the body."""
     score = np.where(o.present, o.confidence[:, :25].sum(1), 0.0)
     good = np.flatnonzero(score >= 0.8 * np.quantile(score[o.present], 0.9))
@@ -83,7 +85,7 @@ def _shape(o: Observations, rig: Rig, settings: SolverSettings, model: BodyModel
     weights = body_weights(settings)
     chain = initial_chain(sample, rig)
     mean = stature(np.asarray(model.v_template, np.float64), np.asarray(model.shapedirs, np.float64))
-    return solve_shape(rig, body_evidence(sample, settings), weights, chain, settings.height_m, mean)[0]
+    return solve_shape(rig, body_evidence(sample, settings), weights, chain, settings.height_m, mean)
 
 
 def _solve_segments(
