@@ -394,6 +394,17 @@ def test_a_take_as_bvh_stands_and_moves_as_the_body_does(naming, tmp_path):
         assert np.ptp(rest_cm[:, 1]) == pytest.approx(np.ptp(body.vertices_m()[:, 1]) * 100, abs=5)
 
 
+def test_the_body_file_of_the_take_is_used(tmp_path):
+    take = make_take(3)
+    gone = dataclasses.replace(take.header, settings={"body": str(tmp_path / "gone.npz")})
+    with pytest.raises(HmcapError, match=r"gone\.npz"):
+        EXPORTERS["bvh"].export(dataclasses.replace(take, header=gone), tmp_path / "a.bvh", ExportOptions())
+    odd = dataclasses.replace(take.header, settings={"body": {"x": 1}})
+    with pytest.raises(HmcapError, match="path of a body file"):
+        EXPORTERS["npz"].export(dataclasses.replace(take, header=odd), tmp_path / "a.npz", ExportOptions())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_betas_change_the_offsets(tmp_path):
     offsets = []
     for scale in (0.0, 1.5):

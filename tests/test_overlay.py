@@ -444,6 +444,31 @@ def test_overlay_of_a_part_starts_where_the_take_starts(tmp_path):
     assert report.renderer == "overlay: drawn (as asked)"
 
 
+def test_an_image_folder_keeps_the_rate_it_was_captured_at(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for k in range(8):
+        cv2.imwrite(str(folder / f"{k:03d}.png"), np.full((96, 64, 3), 40, np.uint8))
+    take = make_take(str(folder), 64, 96, 8, 4.0)
+    report = write_overlay(take, take.header.source, tmp_path / "out.mp4", style="skeleton")
+    rate, stamps, _, _ = read_back(tmp_path / "out.mp4")
+    assert rate == 4
+    assert np.abs(stamps - np.arange(8) / 4).max() < 1e-4
+    assert report.frames == 8
+
+
+def test_sound_of_the_source_is_in_the_overlay(tmp_path):
+    make_sound(tmp_path / "in.mp4", "aac")
+    take = make_take(str(tmp_path / "in.mp4"), 64, 48, 20, 10.0)
+    part = dataclasses.replace(take, motion=take.motion[5:15], proxies=take.proxies[5:15])
+    report = write_overlay(part, take.header.source, tmp_path / "out.mp4", style="skeleton")
+    assert report.warnings == ()
+    span = audio_span(tmp_path / "out.mp4")
+    assert span is not None
+    assert span[0] == pytest.approx(0, abs=0.05)
+    assert span[1] == pytest.approx(1.0, abs=0.08)
+
+
 def test_large_pictures_are_scaled_down(tmp_path):
     make_clip(tmp_path / "clip.mp4", 300, 200, 2, 10.0)
     take = make_take(str(tmp_path / "clip.mp4"), 300, 200, 2, 10.0)

@@ -73,7 +73,7 @@ def read_pictures(take: Take, video: str, wanted: Sequence[int]) -> list[Picked]
     motion = {m.index: m for m in take.motion}
     proxies = {p.index: p for p in take.proxies}
     picked = []
-    with open_source(video) as source:
+    with open_source(video, fps=take.fps if Path(video).is_dir() else None) as source:
         for frame in source:
             if frame.index in wanted:
                 picked.append(Picked(motion[frame.index], proxies.get(frame.index), frame.image_rgb))

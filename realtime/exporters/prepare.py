@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...models.body import BodyModel, ShapedBody, load_body
+from ...models.errors import HmcapError
 from .options import ExportOptions
 from .track import Track, stack_motion, uniform_track
 
@@ -31,7 +32,12 @@ class Prepared:
 def take_body(take: "Take") -> BodyModel:
     """The body model that a take was captured with: the file its settings name, otherwise the built-in one."""
     betas = max((len(f.betas) for f in take.motion), default=0)
-    return load_body(take.header.settings.get("body") or None, num_betas=max(10, betas))
+    path = take.header.settings.get("body")
+    if not (path is None or isinstance(path, str)):
+        raise HmcapError(
+            f"Expected the path of a body file in the settings of this take, found {path!r}. Capture it again."
+        )
+    return load_body(path or None, num_betas=max(10, betas))
 
 
 def prepare(take: "Take", options: ExportOptions) -> Prepared:

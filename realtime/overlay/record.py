@@ -167,7 +167,8 @@ class _Painter:
 
 def _reopen(spec: str | Path, first: MotionFrame, last: MotionFrame, fps: float) -> Source:
     """The part of the source that the take covers, with half a frame of room on both sides."""
-    video = open_source(spec if isinstance(spec, str) else str(spec))
+    # Pictures in a folder carry no rate of their own: they get the one they were captured at.
+    video = open_source(str(spec), fps=fps if Path(spec).is_dir() else None)
     if video.live:
         video.close()
         raise HmcapError(
