@@ -130,7 +130,7 @@ def _fit(raw: Mapping[str, Any], path: Path, name: str, width_px: int, height_px
     if not sound or len(dist) not in _DIST_COUNTS or (size is not None and min(size) < 1):
         raise HmcapError(
             f"Expected a 3x3 camera matrix with positive focal lengths, a picture size and 0, 4, 5, 8, 12 or 14 "
-            f"distortion numbers in {path}; found a matrix of shape {K.shape}, size {size} and {len(dist)} distortion numbers."
+            f"distortion numbers in {path}; found a matrix of shape {K.shape}, size {size} and {len(dist)} of those."
         )
     source = f"--calib {path.name}" + (f"#{name}" if name else "")
     dist = dist if any(dist) else ()

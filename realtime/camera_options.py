@@ -27,7 +27,7 @@ class CameraOptions:
     focal_px: float | None = None
     """Focal length in pixels of the source's own pictures."""
     calib: str | Path | None = None
-    """Calibration file: OpenCV YAML, XML or JSON, plain JSON, or Pose2Sim TOML; ``FILE#CAMERA`` picks one of several."""
+    """Calibration file: OpenCV YAML, XML or JSON, plain JSON, or Pose2Sim TOML; ``FILE#CAMERA`` picks one."""
 
     def __post_init__(self) -> None:
         ways = {

@@ -72,6 +72,11 @@ class TakeWriter:
         self._flushed_at = clock()
         self.update_header(header)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be written (closed, or given up on an error)."""
+        return self._file is None
+
     def update_header(self, header: TakeHeader) -> None:
         """Write the header (again): the last one counts, for example with the frame rate that a webcam really had."""
         self.header = header

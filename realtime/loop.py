@@ -24,7 +24,6 @@ T = TypeVar("T")
 
 QUEUE_SIZE = 3
 """Frames waiting between two stages of a file run; decoded 4K frames are 25 MB each."""
-_TICK_S = 0.1
 _JOIN_S = 20.0
 
 
@@ -131,10 +130,12 @@ class CaptureLoop:
                 self._stopping,
             )  # fmt: skip
 
-    def run(self, header: TakeHeader, on_tick: Callable[[RunStats], None] | None = None) -> RunStats:
+    def run(
+        self, header: TakeHeader, on_tick: Callable[[RunStats], None] | None = None, *, tick_s: float = 0.1
+    ) -> RunStats:
         """Open the sinks, run to the end of the source (or ``stop``), close the sinks, and return the counts.
 
-        ``on_tick`` is called on this thread about ten times a second. The first exception of any thread, or one raised
+        ``on_tick`` is called on this thread every ``tick_s`` seconds. The first exception of any thread, or one raised
         on this thread meanwhile (a second Ctrl-C), breaks the run off, closes the sinks and is raised from here.
         """
         opened: list[Sink] = []
@@ -148,7 +149,7 @@ class CaptureLoop:
             threads += self._threads()
             for thread in threads:
                 thread.start()
-            while not self._finished.wait(_TICK_S):
+            while not self._finished.wait(tick_s):
                 if on_tick is not None:
                     on_tick(self.stats())
         except BaseException as error:

@@ -1,0 +1,382 @@
+"""Capture a video or a webcam into a take and its exports; the command line calls exactly these functions."""
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..models.body import BodyModel, load_body
+from ..models.camera import Camera
+from ..models.errors import HmcapError, UsageError
+from ..models.motion import MotionFrame
+from ..models.proxies import Proxies
+from ..models.solver.settings import SolverSettings
+from .camera_options import choose_camera, describe
+from .exporters import EXPORTERS, ExportOptions, atomic_path
+from .frames import Source
+from .interrupts import Interrupts
+from .journal import PART_SUFFIX, TakeWriter, read_take, with_measured_fps, write_take
+from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
+from .options import CaptureOptions, Outputs, options_from_settings, parse_formats, plan_outputs
+from .overlay import write_overlay
+from .progress import Display
+from .report import Report, summarise
+from .sinks import JournalSink, RecentFrames
+from .sources import SAMPLES, open_source
+from .take import Take, TakeHeader
+from .window import LiveWindow, has_window
+
+
+class Solve(Protocol):
+    """What :func:`hmcap.models.solver.solve_take` offers."""
+
+    def __call__(
+        self,
+        proxies: list[Proxies],
+        camera: Camera,
+        *,
+        settings: SolverSettings,
+        model: BodyModel,
+        progress: Callable[[float], None] | None,
+    ) -> list[MotionFrame]:
+        """Motion of every frame of a take; ``progress`` is called with the share that is done, 0 to 1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The stages of a run where a caller brings its own; None stands for the ones of this package."""
+
+    landmarks: LandmarkStage | None = None
+    motion: MotionStage | None = None
+    solve: Solve | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureResult:
+    """What a run left behind."""
+
+    take: Path | None
+    """The take; None for a webcam run that was not recorded."""
+    report: Report
+    files: tuple[Path, ...]
+    """Exports, overlay and report, in the order they were written."""
+    interrupted: bool
+    """True when Ctrl-C ended the capture early."""
+
+
+def capture_video(
+    video: str | Path, *, show: bool = False, parts: Parts | None = None, **options: Any
+) -> CaptureResult:
+    """Capture a video file, a folder of images, a stream or ``sample`` into a take, and export it.
+
+    ``options`` are the fields of :class:`CaptureOptions` (``export=("bvh", "npz")``, ``fov_deg=60``, ...). Pass 1 finds
+    the landmarks and journals them; pass 2 solves the whole take; then the exports are written. Ctrl-C during pass 1
+    ends it early and goes on with what was captured; a second one raises ``KeyboardInterrupt`` and leaves a take that
+    ``export_take`` can still solve. ``show`` prints progress and report. Raises ``HmcapError``.
+    """
+    choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
+    with open_source(
+        video, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames
+    ) as source:
+        outputs = plan_outputs(source.name, _folder(video, source, choices), choices)
+        outputs.check(*_input_files(source))
+        if choices.overlay is not None and source.live:
+            raise UsageError(
+                f"--overlay draws over footage that can be read again; {source.spec} is live. Leave it out."
+            )
+        run = _Run(source, choices, outputs, parts, display)
+        return run.file()
+
+
+def capture_webcam(
+    webcam: int = 0, *, show: bool = False, window: bool = False, parts: Parts | None = None, **options: Any
+) -> CaptureResult:
+    """Capture a webcam live until Ctrl-C, ``max_frames`` or ``end``; ``record`` or ``export`` keeps a take.
+
+    ``options`` are the fields of :class:`CaptureOptions`. A recorded take is solved as a whole
+    once the capture has ended. ``window`` shows the overlay where OpenCV can open one. Raises ``HmcapError``.
+    """
+    choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
+    if choices.overlay is not None:
+        raise UsageError(
+            "--overlay draws over footage that can be read again, which a webcam is not. Record the camera to a video "
+            "file first and use --video, or watch the live window."
+        )
+    with open_source(
+        webcam, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames
+    ) as source:
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        outputs = plan_outputs(f"{source.name}-{stamp}", _folder(None, source, choices), choices)
+        outputs.check(take=choices.record or bool(choices.export))
+        run = _Run(source, choices, outputs, parts, display)
+        return run.live(window)
+
+
+def export_take(
+    take: str | Path,
+    *,
+    to: Sequence[str] | str = (),
+    overlay: str | Path | None = None,
+    video: str | Path | None = None,
+    out: str | Path | None = None,
+    report: str | Path | None = None,
+    show: bool = False,
+    solve: Solve | None = None,
+    **options: Any,
+) -> CaptureResult:
+    """Export a recorded take without running the networks again; solves it first where that was not done.
+
+    ``to``: format names; ``options``: fields of ``ExportOptions``; ``overlay``: MP4 to write over the footage, which
+    is ``video`` or else the source that the take names. Files go beside the take or to the folder ``out``. Of a take
+    that was cut off, everything whole is used. Raises ``HmcapError``.
+    """
+    path, display, export_options = Path(take).expanduser(), Display(show), ExportOptions(**options)
+    formats = parse_formats(to)
+    recorded = read_take(path)
+    final = path.with_name(path.name.removesuffix(PART_SUFFIX))
+    choices = CaptureOptions(export=formats, overlay=overlay, report=report, out=out)
+    folder = final.parent if out is None else Path(out).expanduser()
+    outputs = dataclasses.replace(plan_outputs(final.name.removesuffix(final.suffix), folder, choices), take=final)
+    footage = video if video is not None else recorded.header.source
+    outputs.check(path, *([Path(footage)] if Path(footage).is_file() else []), take=not recorded.solved)
+    if not recorded.recovery.complete:
+        display.say(f"{path.name} was {recorded.recovery}; {len(recorded.proxies)} frames.")
+    with Interrupts():
+        if not recorded.solved:
+            recorded = _solve_again(recorded, path, final, display, solve)
+        summary = summarise(recorded)
+        files = _write_files(recorded, outputs, export_options, footage, summary, display)
+    return CaptureResult(final if final.is_file() else path, summary, tuple(files), False)
+
+
+class _Run:
+    """One capture, from an open source to its report."""
+
+    def __init__(
+        self, source: Source, choices: CaptureOptions, outputs: Outputs, parts: Parts, display: Display
+    ) -> None:
+        self.source, self.choices, self.outputs, self.display = source, choices, outputs, display
+        self.camera = choose_camera(source.width_px, source.height_px, choices.camera_options(), source.metadata)
+        self.body = load_body(choices.body)
+        self.landmarks = parts.landmarks or _open_landmarks(choices)
+        self.solve = parts.solve or _solver()
+        self.parts = parts
+        self.warnings: list[str] = []
+        engines = {n: {"backend": e.backend, "device": e.device} for n, e in self.landmarks.engines.items()}
+        self.header = TakeHeader(
+            source=source.spec if source.live or source.spec in SAMPLES else str(Path(source.spec).resolve()),
+            name=source.name,
+            fps=source.fps,
+            width_px=source.width_px,
+            height_px=source.height_px,
+            camera=self.camera,
+            frame_count=source.expected_frames,
+            live=source.live,
+            engines=engines,
+            settings=choices.to_settings(),
+            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            version=version("hmcap"),
+        )
+        size = f"{source.width_px}x{source.height_px}, {source.fps:.5g} fps"
+        display.say(f"{source.name}: {size}" + (f", {source.expected_frames} frames" if source.expected_frames else ""))
+        display.say(f"camera: {describe(self.camera)}")
+        names = sorted({f"{e['backend']} on {e['device']}" for e in engines.values()})
+        display.say(f"networks: {', '.join(names)}")
+
+    def file(self) -> CaptureResult:
+        """Pass 1, pass 2, exports."""
+        with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
+            journal = JournalSink(writer)
+            stats = self._pass_1([journal], None, interrupts)
+            return self._finish(writer, journal, stats, interrupts)
+
+    def live(self, window: bool) -> CaptureResult:
+        """Capture with the live solver; then, if recorded, solve the whole take and export."""
+        motion = self.parts.motion or _live_solver(self.camera, self.choices.solver_settings(), self.body)
+        sinks: list[Sink] = []
+        show = None
+        if window:
+            if has_window():
+                show = LiveWindow(self.source.name, self.body)
+                sinks.append(show)
+            else:
+                self.display.say(
+                    "No window: the installed OpenCV is a headless build (pip install opencv-python for one). "
+                    "Capturing goes on; Ctrl-C ends it."
+                )
+        if not (self.choices.record or self.choices.export):
+            recent = RecentFrames()
+            with Interrupts() as interrupts:
+                stats = self._pass_1([*sinks, recent], motion, interrupts, show)
+            take = Take(self.header, tuple(recent.proxies), tuple(recent.motion), None, 0)
+            report = dataclasses.replace(
+                summarise(take, stats, tuple(self.warnings)), frames=stats.frames, duration_s=stats.elapsed_s
+            )
+            files = _write_report(report, self.outputs.report)
+            self.display.table("Report", report.rows())
+            return CaptureResult(None, report, tuple(files), interrupts.asked)
+        with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
+            journal = JournalSink(writer)
+            stats = self._pass_1([journal, *sinks], motion, interrupts, show)
+            return self._finish(writer, journal, stats, interrupts)
+
+    def _pass_1(
+        self,
+        sinks: list[Sink],
+        motion: MotionStage | None,
+        interrupts: Interrupts,
+        window: LiveWindow | None = None,
+    ) -> RunStats:
+        loop = CaptureLoop(self.source, self.landmarks, sinks, motion)
+
+        def ask() -> None:
+            loop.stop()
+            self.display.say("Stopping: what was captured is kept. Ctrl-C again stops at once.")
+
+        interrupts.ask = ask
+        with self.display.stage("capture", self.source.expected_frames) as progress:
+
+            def tick(stats: RunStats) -> None:
+                note = f"{stats.dropped} dropped" if self.source.live else ""
+                progress.update(stats.frames, note=note)
+                if window is not None and window.draw():
+                    loop.stop()
+
+            stats = loop.run(self.header, tick, tick_s=0.02 if window is not None else 0.1)
+        interrupts.ask = None
+        self.warnings += self.source.warnings
+        for warning in self.source.warnings:
+            self.display.say(f"Warning: {warning}")
+        return stats
+
+    def _finish(
+        self, writer: TakeWriter, journal: JournalSink, stats: RunStats, interrupts: Interrupts
+    ) -> CaptureResult:
+        if self.header.live:
+            self.header = with_measured_fps(self.header, [p.stamp_s for p in journal.proxies])
+            writer.update_header(self.header)
+        writer.flush()
+        if not journal.proxies:
+            writer.close()
+            raise HmcapError(
+                f"Expected frames from {self.source.spec}; not one was captured in the part asked for. Check --start "
+                "and --end against the length of the footage."
+            )
+        if stats.seen == 0:
+            path = writer.close()
+            raise HmcapError(
+                f"Expected a person in {self.source.spec}; nobody was found in any of its {stats.frames} frames. "
+                "One person, upright and mostly in view, works best; for another part use --start and --end. The "
+                f"take is kept in {path}."
+            )
+        settings = self.choices.solver_settings()
+        motion = _solve_all(journal.proxies, self.camera, settings, self.body, self.solve, self.display)
+        for frame in motion:
+            writer.add_motion(frame, 1)
+        take = Take(self.header, tuple(journal.proxies), tuple(motion), None, 1)
+        report = summarise(take, stats, tuple(self.warnings))
+        writer.add_report(report.to_dict())
+        path = writer.close()
+        export_options = self.choices.export_options()
+        files = _write_files(take, self.outputs, export_options, self.header.source, report, self.display)
+        self.display.say(f"take: {path}")
+        return CaptureResult(path, report, tuple(files), interrupts.asked)
+
+
+def _solve_again(take: Take, path: Path, final: Path, display: Display, solve: Solve | None) -> Take:
+    if not any(p.present for p in take.proxies):
+        raise HmcapError(f"Expected a person in the take {path}; nobody was seen in its {len(take.proxies)} frames.")
+    choices = options_from_settings(take.header.settings)
+    body = load_body(choices.body)
+    motion = _solve_all(list(take.proxies), take.camera, choices.solver_settings(), body, solve or _solver(), display)
+    solved = dataclasses.replace(take, motion=tuple(motion), revision=max(1, take.revision + 1))
+    saved = write_take(final, take, motion, summarise(solved).to_dict())
+    if path != final:
+        path.unlink()
+    display.say(f"The solved motion was added to {final}.")
+    return saved
+
+
+def _solve_all(
+    proxies: list[Proxies],
+    camera: Camera,
+    settings: SolverSettings,
+    body: BodyModel,
+    solve: Solve,
+    display: Display,
+) -> list[MotionFrame]:
+    with display.stage("solve", len(proxies)) as progress:
+
+        def advance(share: float) -> None:
+            progress.update(round(share * len(proxies)))
+
+        return solve(proxies, camera, settings=settings, model=body, progress=advance)
+
+
+def _write_files(
+    take: Take, outputs: Outputs, options: ExportOptions, footage: str | Path, report: Report, display: Display
+) -> list[Path]:
+    files: list[Path] = []
+    for name, path in outputs.exports.items():
+        EXPORTERS[name].export(take, path, options)
+        files.append(path)
+        display.say(f"{name}: {path}")
+    if outputs.overlay is not None:
+        with display.stage("overlay", len(take.motion)) as progress:
+
+            def advance(done: int, total: int) -> None:
+                progress.update(done, total)
+
+            written = write_overlay(take, footage, outputs.overlay, progress=advance)
+        files.append(outputs.overlay)
+        display.say(f"{written.renderer}: {outputs.overlay}")
+        for warning in written.warnings:
+            display.say(f"Warning: {warning}")
+    files += _write_report(report, outputs.report)
+    display.table("Report", report.rows())
+    return files
+
+
+def _write_report(report: Report, path: Path | None) -> list[Path]:
+    if path is None:
+        return []
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return [path]
+
+
+def _folder(video: str | Path | None, source: Source, choices: CaptureOptions) -> Path:
+    if choices.out is not None:
+        return Path(choices.out).expanduser()
+    if video is None or source.live or "://" in str(video) or source.spec in SAMPLES:
+        return Path.cwd()
+    return Path(video).expanduser().resolve().parent
+
+
+def _input_files(source: Source) -> list[Path]:
+    path = Path(source.spec)
+    return [path] if path.is_file() else []
+
+
+def _open_landmarks(choices: CaptureOptions) -> LandmarkStage:
+    # Imported here: opening a take or printing help must not load an inference library.
+    from ..engines.landmarks import LandmarkStage as Stage
+
+    return Stage.open(backend=choices.engine, device=choices.device, threads=choices.threads, subject=choices.subject)
+
+
+def _solver() -> Solve:
+    from ..models.solver import solve_take
+
+    return solve_take
+
+
+def _live_solver(camera: Camera, settings: SolverSettings, body: BodyModel) -> MotionStage:
+    from ..models.solver import LiveSolver
+
+    return LiveSolver(camera, settings, model=body)

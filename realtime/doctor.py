@@ -1,0 +1,163 @@
+"""``hmcap doctor`` and the table of ``hmcap models list``."""
+
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import av
+from av.codec import codecs_available
+from rich.console import Console
+from rich.table import Table
+
+from ..engines import registry
+from ..engines.backends import available
+from ..engines.store import models_folder
+from ..models.body import load_body
+from ..models.errors import HmcapError
+from .overlay import open_renderer
+from .progress import open_console
+from .sources_webcam import working_cameras
+from .window import has_window
+
+_PACKAGES = ("numpy", "scipy", "av", "opencv-python-headless", "opencv-python", "openvino", "onnxruntime", "moderngl")
+_LOW_DISK_BYTES = 500 << 20
+
+
+def models_table(console: Console | None = None) -> None:
+    """Print every published and added file with its licence, size, checksum, state and origin."""
+    console = console or open_console()
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "state", "MB", "licence", "sha256", "from", "role"):
+        table.add_column(
+            column, no_wrap=column in ("name", "state", "MB"), justify="right" if column == "MB" else "left"
+        )
+    for model in registry.list_models():
+        size = f"{model.size / 1e6:.1f}"
+        table.add_row(model.name, model.state, size, model.licence, model.sha256[:12], model.source, model.role)
+    console.print(table)
+    console.print(f"folder: {models_folder()}", markup=False, soft_wrap=True)
+
+
+def examine(console: Console | None = None) -> int:
+    """Print what this machine offers and lacks. Returns 0 when a video can be captured, 1 otherwise."""
+    console = console or open_console()
+    checks = [
+        _python(),
+        _packages(),
+        *_engines(),
+        _models(),
+        _body(),
+        _video(),
+        _overlay(),
+        _webcams(),
+        _window(),
+        _disk(),
+    ]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for state, name, text in checks:
+        colour = {"ok": "green", "note": "yellow", "missing": "red"}[state]
+        table.add_row(f"[{colour}]{state}[/]", name, text.replace("[", r"\["))
+    console.print(table)
+    missing = [name for state, name, _ in checks if state == "missing"]
+    if missing:
+        console.print(f"Missing: {', '.join(missing)}. What to type stands beside each.")
+        return 1
+    console.print("Ready. Try: hmcap --video sample --export bvh,npz --overlay sample_overlay.mp4")
+    return 0
+
+
+Check = tuple[str, str, str]
+"""State (ok, note, missing), name, text."""
+
+
+def _python() -> Check:
+    return (
+        "ok",
+        "python",
+        f"{platform.python_version()} on {platform.platform()} ({platform.machine()}), {sys.executable}",
+    )
+
+
+def _packages() -> Check:
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            # Alternatives and extras: what is really needed is checked by use, below.
+            continue
+    return "ok", "packages", ", ".join(found)
+
+
+def _engines() -> list[Check]:
+    checks: list[Check] = []
+    for name, devices in available().items():
+        text = ", ".join(devices) if devices else f"not installed (pip install {name})"
+        checks.append(("ok" if devices else "note", f"engine {name}", text))
+    if not any(devices for devices in available().values()):
+        checks.append(("missing", "engine", "no engine at all: pip install --force-reinstall hmcap"))
+    return checks
+
+
+def _models() -> Check:
+    try:
+        states = {m.name: m.state for m in registry.list_models()}
+    except HmcapError as error:
+        return "missing", "networks", str(error)
+    absent = [w.name for w in registry.networks() if states.get(w.name) != "ready"]
+    if absent:
+        return "note", "networks", f"{', '.join(absent)} fetched on first use, or now: hmcap models fetch"
+    return "ok", "networks", f"all in {models_folder()}"
+
+
+def _body() -> Check:
+    try:
+        body = load_body()
+    except HmcapError as error:
+        return "missing", "body", str(error)
+    return "ok", "body", f"built-in, {body.v_template.shape[0]} vertices, {body.num_betas} shape components"
+
+
+def _video() -> Check:
+    wanted = [c for c in ("h264", "hevc", "vp9", "av1") if c in codecs_available]
+    encoder = "libx264" if "libx264" in codecs_available else "mpeg4"
+    return "ok", "video", f"PyAV {av.__version__} reads {', '.join(wanted)}; writes {encoder}"
+
+
+def _overlay() -> Check:
+    try:
+        renderer = open_renderer("auto")
+    except HmcapError as error:
+        return "note", "overlay", str(error)
+    text = renderer.description
+    renderer.close()
+    return "ok", "overlay", text
+
+
+def _webcams() -> Check:
+    found = working_cameras()
+    if not found:
+        return "note", "webcams", "none opens here; files and streams work: hmcap --video FILE"
+    return "ok", "webcams", f"{', '.join(map(str, found))} (try: hmcap --webcam {found[0]})"
+
+
+def _window() -> Check:
+    if has_window():
+        return "ok", "live window", "OpenCV can open one"
+    return (
+        "note",
+        "live window",
+        "none (headless OpenCV or no display); capture works without: pip install opencv-python",
+    )
+
+
+def _disk() -> Check:
+    folder = models_folder()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    here = shutil.disk_usage(Path.cwd()).free
+    text = f"{free / 1e9:.1f} GB free for networks, {here / 1e9:.1f} GB in this folder"
+    return ("ok" if min(free, here) > _LOW_DISK_BYTES else "note"), "disk", text

@@ -1,0 +1,197 @@
+"""Everything a user may choose about a capture, under the names of the command line, checked before anything starts."""
+
+import dataclasses
+import difflib
+import os
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..engines.landmarks.tracking import check_subject
+from ..models.body import load_body
+from ..models.errors import HmcapError, UsageError
+from ..models.solver.settings import SolverSettings
+from .camera_options import CameraOptions
+from .exporters import EXPORTERS, ExportOptions
+from .take import SUFFIX
+
+HEIGHT_LIMITS_M = (0.4, 2.8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureOptions:
+    """Choices of one capture; each field is the command-line option of the same name."""
+
+    export: tuple[str, ...] | str = ()
+    """Formats to write when the take is complete, names of ``exporters.EXPORTERS``."""
+    overlay: str | Path | None = None
+    """MP4 file to write: the footage with the captured body over it."""
+    out: str | Path | None = None
+    """Folder of the take and the exports; default: beside the input, or the current folder for live sources."""
+    report: str | Path | None = None
+    """JSON file to write the end-of-run report to."""
+    record: bool = False
+    """Keep a take of a webcam capture (a file always keeps one)."""
+
+    engine: str = "auto"
+    """Inference back end: ``auto``, ``openvino``, ``onnxruntime``."""
+    device: str = "cpu"
+    """Device that the networks must run on; one that does not come up is an error."""
+    threads: int | None = None
+    """CPU threads of each network; None lets the engine choose."""
+
+    fov_deg: float | None = None
+    focal_mm: float | None = None
+    sensor_mm: float | None = None
+    focal_px: float | None = None
+    calib: str | Path | None = None
+    static_camera: bool = True
+    """Whether the camera stands still for the whole take."""
+
+    subject: str | int = "largest"
+    """Whom to follow: ``largest``, ``left``, ``right`` or a number counted from the left, from 0."""
+    body: str | Path | None = None
+    """Body model in the SMPL-X layout (npz); None for the built-in one."""
+    height_m: float | None = None
+    """Standing height of the person, metres; sets the scale of the world."""
+
+    fps: float | None = None
+    """Frame rate of an image folder, or the one to ask a webcam for."""
+    start: float = 0.0
+    """First second of the footage to use."""
+    end: float | None = None
+    """Second of the footage to stop at."""
+    max_frames: int | None = None
+    """Most frames to capture."""
+
+    bvh_names: str = "mixamo"
+    t_pose_frame: bool = False
+    up: str = "y"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "export", parse_formats(self.export))
+        check_subject(self.subject)
+        self.camera_options()
+        self.export_options()
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"--threads takes a whole number, 1 or more; found {self.threads}.")
+        low, high = HEIGHT_LIMITS_M
+        if self.height_m is not None and not low <= self.height_m <= high:
+            raise UsageError(
+                f"--height-m takes the person's height in metres, {low:g} to {high:g}; found {self.height_m:g}."
+                + (
+                    f" Centimetres? Try --height-m {self.height_m / 100:g}"
+                    if low <= self.height_m / 100 <= high
+                    else ""
+                )
+            )
+        if self.body is not None:
+            load_body(self.body)
+
+    def camera_options(self) -> CameraOptions:
+        """The options that concern the lens."""
+        return CameraOptions(self.fov_deg, self.focal_mm, self.sensor_mm, self.focal_px, self.calib)
+
+    def export_options(self) -> ExportOptions:
+        """The options that concern the files written from the take."""
+        return ExportOptions(self.bvh_names, self.t_pose_frame, self.up)
+
+    def solver_settings(self) -> SolverSettings:
+        """The options that concern the solver."""
+        return SolverSettings(height_m=self.height_m, static_camera=self.static_camera)
+
+    def to_settings(self) -> dict[str, Any]:
+        """What the take keeps: everything that says how it was made, as plain values."""
+        kept = ("subject", "height_m", "static_camera", "start", "end", "max_frames", "engine", "device", "threads")
+        settings = {name: getattr(self, name) for name in kept}
+        return settings | {"body": None if self.body is None else str(Path(self.body).expanduser().resolve())}
+
+
+def options_from_settings(settings: Any) -> CaptureOptions:
+    """The part of the options that solving an earlier take again needs, from what the take kept."""
+    known = {name: settings[name] for name in ("height_m", "static_camera", "body") if settings.get(name) is not None}
+    try:
+        return CaptureOptions(**known)
+    except TypeError as error:
+        raise HmcapError(f"Expected settings that hmcap wrote in this take; found others: {error}.") from error
+
+
+def parse_formats(formats: Iterable[str] | str) -> tuple[str, ...]:
+    """Format names from ``bvh,npz`` or several of those, in order, without repeats. Raises ``UsageError``."""
+    parts = [formats] if isinstance(formats, str) else list(formats)
+    names = [name.strip().lower().lstrip(".") for part in parts for name in part.split(",")]
+    for name in names:
+        if name not in EXPORTERS and (name or parts != [""]):
+            near = difflib.get_close_matches(name, EXPORTERS, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise UsageError(f"Unknown export format {name!r}: expected some of {', '.join(EXPORTERS)}.{hint}")
+    return tuple(dict.fromkeys(filter(None, names)))
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where everything that a run writes goes."""
+
+    take: Path
+    exports: dict[str, Path]
+    overlay: Path | None
+    report: Path | None
+
+    def check(self, *inputs: Path, take: bool = True) -> None:
+        """Find out now that one of them cannot be written, or would overwrite the footage; makes missing folders."""
+        paths = [self.take] if take else []
+        paths += [p for p in (*self.exports.values(), self.overlay, self.report) if p is not None]
+        for path in paths:
+            if any(_same(path, source) for source in inputs):
+                raise UsageError(
+                    f"{path} is the input itself and would be overwritten. Name another file or --out FOLDER."
+                )
+            if path.is_dir():
+                raise HmcapError(
+                    f"Expected to write the file {path}; a folder of that name is there. Choose another name."
+                )
+        for folder in dict.fromkeys(p.parent for p in paths):
+            check_writable(folder)
+
+
+def plan_outputs(name: str, folder: Path, options: CaptureOptions) -> Outputs:
+    """The paths of a run: NAME.hmcap, NAME.bvh and so on in ``folder``."""
+    stem = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in name).strip(". ") or "take"
+    return Outputs(
+        folder / f"{stem}{SUFFIX}",
+        {f: folder / f"{stem}{EXPORTERS[f].suffix}" for f in options.export},
+        None if options.overlay is None else _video_path(Path(options.overlay).expanduser()),
+        None if options.report is None else Path(options.report).expanduser(),
+    )
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ``HmcapError`` unless files can be made in the folder; it is made where missing."""
+    probe = folder / f".hmcap-{uuid.uuid4().hex[:8]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Access rights say little on network and container file systems: only writing tells.
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise HmcapError(
+            f"Expected to be able to write into the folder {folder}; the system said: {error.strerror or error}. "
+            "Name a folder that you may write to: --out FOLDER"
+        ) from error
+
+
+def with_changes(options: CaptureOptions, **changes: Any) -> CaptureOptions:
+    """The options with some fields replaced, checked again."""
+    return dataclasses.replace(options, **changes)
+
+
+def _video_path(path: Path) -> Path:
+    if path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
+        raise UsageError(f"--overlay writes an MP4 video; found {path}. Try --overlay {path.with_suffix('.mp4')}")
+    return path
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.exists() and b.exists() and os.path.samefile(a, b)
