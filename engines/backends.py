@@ -28,7 +28,14 @@ BACKENDS: dict[str, str] = {"openvino": ".openvino", "onnxruntime": ".ort"}
 """Back end name -> module (relative to this package) that holds its ``BACKEND``, in the order ``auto`` asks them.
 A further back end is one module and one line here; the module is imported only when it is asked for."""
 
-_EXTRAS = {"cuda": "pip install 'hmcap[gpu]'", "directml": "pip install onnxruntime-directml"}
+_INSTALL = {
+    # Both builds fill the same package folder; whichever pip wrote last is the one that runs, hence the second command.
+    "cuda": "pip install 'hmcap[gpu]' and then: pip install --force-reinstall --no-deps onnxruntime-gpu",
+    "directml": "pip install --force-reinstall --no-deps onnxruntime-directml",
+}
+_REPAIR = {
+    "cuda": "check the driver with nvidia-smi, and install its libraries: pip install 'onnxruntime-gpu[cuda,cudnn]'"
+}
 
 
 def get_backend(name: str) -> Backend:
@@ -43,20 +50,28 @@ def available() -> dict[str, tuple[str, ...]]:
     return {name: get_backend(name).devices() for name in BACKENDS}
 
 
-def describe_available() -> str:
-    """One line for messages: ``openvino (cpu), onnxruntime (cpu)``."""
-    offers = (f"{name} ({', '.join(devices)})" for name, devices in available().items() if devices)
-    return ", ".join(offers) or "no back end at all (reinstall with: pip install --force-reinstall hmcap)"
+def describe_available(failed: tuple[str, str] | None = None) -> str:
+    """One line for messages: ``openvino (cpu), onnxruntime (cpu)``, without the pair that just failed."""
+    offers = {name: [d for d in devices if (name, d) != failed] for name, devices in available().items()}
+    listed = (f"{name} ({', '.join(devices)})" for name, devices in offers.items() if devices)
+    return ", ".join(listed) or "no back end at all (reinstall with: pip install --force-reinstall hmcap)"
 
 
 def device_error(backend: str, device: str, reason: str) -> HmcapError:
-    """The error for a device or back end that does not come up; lists what does."""
-    extra = _EXTRAS.get(device.partition(":")[0])
-    hint = f" To add it: {extra}." if extra else ""
+    """The error for a device or back end that does not come up; lists what does, and how to add or repair this one."""
+    kind = _kind(device)
+    built_in = any(kind == _kind(d) for devices in available().values() for d in devices)
+    step = _REPAIR.get(kind) if built_in else _INSTALL.get(kind)
+    hint = f" To {'repair' if built_in else 'add'} it: {step}." if step else ""
     return HmcapError(
         f"Expected to run on device {device!r} with engine {backend!r}, but {reason.strip().rstrip('.')}."
-        f" This machine offers: {describe_available()}. Choose one with --engine and --device.{hint}"
+        f" This machine offers: {describe_available((backend, device))}. Choose one with --engine and --device.{hint}"
     )
+
+
+def _kind(device: str) -> str:
+    """``cuda`` of ``cuda:1``, ``gpu`` of ``gpu.0``."""
+    return device.partition(":")[0].partition(".")[0]
 
 
 def open_engine(
@@ -102,17 +117,17 @@ def first_line(error: Exception) -> str:
 
 
 def _choose(backend: str, device: str) -> Backend:
-    kind = device.partition(":")[0].partition(".")[0]
+    kind = _kind(device)
     if backend != "auto":
         chosen = get_backend(backend)
         if not chosen.devices():
             raise device_error(backend, device, "that library is not installed or does not load")
-        if kind not in {d.partition(".")[0] for d in chosen.devices()}:
+        if kind not in map(_kind, chosen.devices()):
             raise device_error(backend, device, "that library does not report this device")
         return chosen
     for name in BACKENDS:
         candidate = get_backend(name)
-        if kind in {d.partition(".")[0] for d in candidate.devices()}:
+        if kind in map(_kind, candidate.devices()):
             return candidate
     raise device_error(backend, device, "no installed library reports this device")
 

@@ -118,7 +118,7 @@ def _pip(arguments: list[str], work: Path, progress: Progress) -> tuple[int, str
     }  # fmt: skip
     environment.setdefault("PIP_RETRIES", "2")
     # Verbose, because otherwise pip does not say that an index could not be reached; the user sees the gist of it.
-    command = [*_pip_command(), "download", "-v", "--no-deps", "--no-cache-dir", "--progress-bar", "off"]
+    command = [*_pip_command(), "download", "-vv", "--no-deps", "--no-cache-dir", "--progress-bar", "off"]
     command += ["-d", str(work), *arguments]
     with log.open("wb") as sink:
         process = subprocess.Popen(

@@ -1,6 +1,8 @@
 """ONNX Runtime back end: CUDA, DirectML, CoreML, and a portable CPU path."""
 
+import contextlib
 import functools
+import io
 import os
 import threading
 from collections.abc import Mapping
@@ -70,8 +72,7 @@ class OrtEngine:
         if kind == "directml":  # required by that provider
             options.enable_mem_pattern = False
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        if kind == "cuda" and hasattr(ort, "preload_dlls"):  # finds the CUDA libraries that pip installed
-            ort.preload_dlls()
+        note = _preload_cuda(ort) if kind == "cuda" else ""
         try:
             session = ort.InferenceSession(model, options, providers=[(provider, provider_options)])
         except Exception as error:  # the library raises its own exception classes, without a common base
@@ -84,7 +85,7 @@ class OrtEngine:
         session.disable_fallback()
         running = session.get_providers()
         if not running or running[0] != provider:
-            raise device_error(self.backend, device, f"the session came up on {', '.join(running) or 'nothing'}")
+            raise device_error(self.backend, device, f"the session came up on {', '.join(running) or 'nothing'}{note}")
         self.device = next(name for name, value in PROVIDERS.items() if value == running[0])
         self.inputs = tuple(_spec(node) for node in session.get_inputs())
         self.outputs = tuple(_spec(node) for node in session.get_outputs())
@@ -97,6 +98,18 @@ class OrtEngine:
         values = check_feeds(feeds, self.inputs, self._path.name)
         with self._lock:
             return dict(zip(self._names, self._session.run(self._names, values), strict=True))
+
+
+def _preload_cuda(ort: Any) -> str:
+    """Load the CUDA libraries that pip installed. The library prints what it did not find; that is caught, and its
+    first line returned for the message in which it matters."""
+    if not hasattr(ort, "preload_dlls"):  # before 1.21
+        return ""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        ort.preload_dlls()
+    lines = printed.getvalue().strip().splitlines()
+    return f" ({lines[0]})" if lines else ""
 
 
 def _spec(node: Any) -> TensorSpec:

@@ -129,15 +129,20 @@ def test_absent_device_is_an_error_that_lists_what_there_is(network, backend):
         open_engine(network, backend=backend, device=_absent_device())
 
 
-def test_provider_that_does_not_come_up_is_no_silent_cpu_run(network, monkeypatch):
+def test_provider_that_does_not_come_up_is_no_silent_cpu_run(network, monkeypatch, capsys):
     """The library lists a provider, opens the session on the processor instead and raises nothing."""
     library = ort_module._library()
     session = library.InferenceSession(str(network), providers=["CPUExecutionProvider"])
     monkeypatch.setattr(library, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     monkeypatch.setattr(library, "InferenceSession", lambda *_, **__: session)
-    monkeypatch.setattr(library, "preload_dlls", lambda *_, **__: None, raising=False)
-    with pytest.raises(HmcapError, match=r"device 'cuda'.*the session came up on CPUExecutionProvider"):
+    monkeypatch.setattr(library, "preload_dlls", lambda: print("Failed to load libcublas"), raising=False)
+    with pytest.raises(
+        HmcapError,
+        match=r"device 'cuda'.*the session came up on CPUExecutionProvider \(Failed to load libcublas\)\. "
+        r"This machine offers: .*onnxruntime \(cpu\)\. .*To repair it: check the driver",
+    ):
         open_engine(network, backend="onnxruntime", device="cuda")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_openvino_that_runs_elsewhere_is_an_error(network, monkeypatch):

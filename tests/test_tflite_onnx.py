@@ -31,7 +31,7 @@ NETWORKS = {
 }
 """Network -> its crop, and the number that black is mapped to (white is 1)."""
 TOLERANCE = {("pose_landmark_full", "Identity_2"): 2e-3}
-"""Largest error as a part of the output's range where it is not 2e-5: the segmentation map, logits after four
+"""Largest error as a part of the output's range where it is not 1e-4: the segmentation map, logits after four
 up-samplings that nothing here reads."""
 
 
@@ -79,7 +79,7 @@ def test_network_equals_reference_on_footage(name, backend, suffix, frames, tmp_
             scale = np.ptp(value) if value.size > 1 else 1.0
             error = float(np.abs(found[output] - value).max() / scale)
             record_property(f"{name}/{output}", error)
-            assert error <= TOLERANCE.get((name, output), 2e-5), f"{output}: {error:.1e} of its range {scale:.3g}"
+            assert error <= TOLERANCE.get((name, output), 1e-4), f"{output}: {error:.1e} of its range {scale:.3g}"
 
 
 @pytest.mark.network
