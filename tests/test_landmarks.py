@@ -1,4 +1,4 @@
-"""The landmark stage: geometry by law, decoding of made-up tensors, tracking with fake networks, MediaPipe's results."""
+"""The landmark stage: geometry by law, decoding of made-up tensors, tracking with fake networks, a reference."""
 
 import json
 import math
@@ -23,6 +23,7 @@ from hmcap.engines.landmarks.networks import (
     thumbnail,
     weighted_nms,
 )
+from hmcap.engines.landmarks.sides import OTHER_SIDE, SideKeeper, exchange_sides
 from hmcap.engines.landmarks.tracking import OneEuroFilter, check_subject, choose_subject, is_cut, is_near, reacquire
 from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.proxies import BLAZEPOSE_NAMES, BODY, LEFT_HAND, PROXY_NAMES, RIGHT_HAND
@@ -540,6 +541,50 @@ def test_rough_hand_region_lies_ahead_of_the_wrist() -> None:
     assert roi.y_px > 540
     np.testing.assert_allclose(roi.to_crop(np.array([700.0, 500.0]))[0], 0.5, atol=1e-6)
     assert roi.to_crop(np.array([700.0, 500.0]))[1] > 0.5  # the wrist is below, the fingers point up
+
+
+# Sides
+
+
+def standing_body(turn: float = 0.0) -> Body:
+    """A person of 400 px radius whose left half is ``cos(turn)`` of its width to the right in the picture."""
+    body = make_body()
+    heights = {"shoulder": 250, "elbow": 350, "wrist": 450, "hip": 500, "knee": 650, "ankle": 800}
+    for side, sign in (("left", 1), ("right", -1)):
+        for part, y in heights.items():
+            body.xy_px[BLAZEPOSE_NAMES.index(f"{side}_{part}")] = (500 + sign * 100 * math.cos(turn), y)
+    return body
+
+
+def test_exchanging_sides_twice_changes_nothing() -> None:
+    np.testing.assert_array_equal(OTHER_SIDE[OTHER_SIDE], np.arange(33))
+    body = standing_body()
+    np.testing.assert_array_equal(exchange_sides(exchange_sides(body)).xy_px, body.xy_px)
+    assert OTHER_SIDE[BLAZEPOSE_NAMES.index("left_foot_index")] == BLAZEPOSE_NAMES.index("right_foot_index")
+    assert OTHER_SIDE[0] == 0
+
+
+def test_sudden_exchange_of_sides_is_undone_and_believed_after_a_while() -> None:
+    keep, body = SideKeeper(), standing_body()
+    keep(body, 0.0)
+    for k in range(1, 50):
+        np.testing.assert_array_equal(keep(exchange_sides(body), k / 30).xy_px, body.xy_px)
+    later = [keep(exchange_sides(body), k / 30) for k in range(50, 70)]
+    np.testing.assert_array_equal(later[-1].xy_px, exchange_sides(body).xy_px)
+
+
+def test_real_turn_is_followed() -> None:
+    keep = SideKeeper()
+    for turn in np.linspace(0, math.pi, 20):
+        body = standing_body(turn)
+        assert keep(body, turn / math.pi) is body
+
+
+def test_exchange_after_a_gap_is_believed() -> None:
+    keep, body = SideKeeper(), standing_body()
+    keep(body, 0.0)
+    turned = exchange_sides(body)
+    assert keep(turned, 1.0) is turned
 
 
 # Mapping

@@ -14,6 +14,7 @@ from .geometry import Roi
 from .hands import HandTracker
 from .mapping import to_proxies
 from .networks import Body, BodyNetwork, HandNetwork, HandRecrop, PersonDetector, thumbnail
+from .sides import SideKeeper
 from .tracking import PRESENCE_THRESHOLD, PersonTrack, Subject, check_subject, choose_subject, is_cut, reacquire
 
 MODULES = ("pose_detection", "pose_landmark", "hand_recrop", "hand_landmark")
@@ -77,6 +78,7 @@ class LandmarkStage:
     def reset(self) -> None:
         """Forget the person: the next frame starts with a detection."""
         self._track = PersonTrack()
+        self._sides = SideKeeper()
         self._hands.reset()
         self._last_picture: np.ndarray | None = None  # thumbnail of the last frame in which the person was seen
         self.last_times_s = {}
@@ -93,6 +95,7 @@ class LandmarkStage:
         cut = self._last_picture is not None and is_cut(self._last_picture, picture)
         if cut:
             self._track.lose()
+            self._sides = SideKeeper()
             self._hands.reset()
         body = self._find_body(image_rgb, stamp_s, cut)
         if body is None:
@@ -100,6 +103,7 @@ class LandmarkStage:
             self._hands.reset()
             return Proxies.absent(index, stamp_s, size_px)
         self._last_picture = picture
+        body = self._sides(body, stamp_s)
         self._track.update(body, stamp_s)
         started = time.perf_counter()
         regions = self._hands.regions(image_rgb, body)

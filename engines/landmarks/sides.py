@@ -1,0 +1,76 @@
+"""Left stays left: undo the body network's sudden exchanges of the person's two sides.
+
+Seen from behind, or in a rare pose, the network now and then takes the front for the back from one frame to the next:
+every left joint jumps to the right one's place and back again some frames later, at full confidence.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...models.proxies import BLAZEPOSE_NAMES
+from .networks import Body
+
+_PAIRED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+_LIMBS = np.array([BLAZEPOSE_NAMES.index(f"{side}_{part}") for side in ("left", "right") for part in _PAIRED])
+_MIN_JUMP = 0.08
+_MAX_RATIO = 0.5
+_MAX_GAP_S = 0.3
+_MAX_EXCHANGED_S = 2.0
+
+
+def _other_side(name: str) -> str:
+    for one, other in (("left", "right"), ("right", "left")):
+        if one in name:
+            return name.replace(one, other)
+    return name
+
+
+OTHER_SIDE = np.array([BLAZEPOSE_NAMES.index(_other_side(name)) for name in BLAZEPOSE_NAMES])
+"""(33,) the body landmark on the other side; a landmark on neither side is its own."""
+
+
+def exchange_sides(body: Body) -> Body:
+    """The same landmarks with left and right exchanged."""
+    return replace(
+        body,
+        xy_px=body.xy_px[OTHER_SIDE],
+        visibility=body.visibility[OTHER_SIDE],
+        in_frame=body.in_frame[OTHER_SIDE],
+        xyz_m=body.xyz_m[OTHER_SIDE],
+    )
+
+
+def is_exchanged(body: Body, before_px: np.ndarray) -> bool:
+    """Whether the limbs jump from where they were (33, 2) in the frame before, unless left and right are exchanged."""
+    radius_px = body.roi.size_px / 2.5
+    before = before_px[_LIMBS]
+    as_given = np.linalg.norm(body.xy_px[_LIMBS] - before, axis=1).mean() / radius_px
+    exchanged = np.linalg.norm(body.xy_px[OTHER_SIDE][_LIMBS] - before, axis=1).mean() / radius_px
+    return bool(as_given > _MIN_JUMP and exchanged < _MAX_RATIO * as_given)
+
+
+class SideKeeper:
+    """Exchanges the sides of a body back where that, and only that, makes it continue the frame before.
+
+    A person who really turns passes through a side view, where both readings are equally near, and the network's is
+    taken. Without such a moment the network is believed again after two seconds.
+    """
+
+    def __init__(self) -> None:
+        self._xy_px: np.ndarray | None = None
+        self._stamp_s = 0.0
+        self._since_s: float | None = None
+
+    def __call__(self, body: Body, stamp_s: float) -> Body:
+        """``body``, or the same with its sides exchanged."""
+        kept = body
+        before_px = self._xy_px if 0 <= stamp_s - self._stamp_s <= _MAX_GAP_S else None
+        if before_px is not None and is_exchanged(body, before_px):
+            self._since_s = stamp_s if self._since_s is None else self._since_s
+            if stamp_s - self._since_s <= _MAX_EXCHANGED_S:
+                kept = exchange_sides(body)
+        if kept is body:
+            self._since_s = None
+        self._xy_px, self._stamp_s = kept.xy_px, stamp_s
+        return kept
