@@ -190,10 +190,7 @@ class _Run:
 
     def file(self) -> CaptureResult:
         """Pass 1, pass 2, exports."""
-        with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
-            journal = JournalSink(writer)
-            stats = self._pass_1([journal], None, interrupts)
-            return self._finish(writer, journal, stats, interrupts)
+        return self._recorded([], None)
 
     def live(self, window: bool) -> CaptureResult:
         """Capture with the live solver; then, if recorded, solve the whole take and export."""
@@ -220,10 +217,24 @@ class _Run:
             files = _write_report(report, self.outputs.report)
             self.display.table("Report", report.rows())
             return CaptureResult(None, report, tuple(files), interrupts.asked)
-        with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
-            journal = JournalSink(writer)
-            stats = self._pass_1([journal, *sinks], motion, interrupts, show)
-            return self._finish(writer, journal, stats, interrupts)
+        return self._recorded(sinks, motion, show)
+
+    def _recorded(
+        self, sinks: list[Sink], motion: MotionStage | None, window: LiveWindow | None = None
+    ) -> CaptureResult:
+        """A run that keeps a take."""
+        try:
+            with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
+                journal = JournalSink(writer)
+                stats = self._pass_1([journal, *sinks], motion, interrupts, window)
+                return self._finish(writer, journal, stats, interrupts)
+        except KeyboardInterrupt as error:
+            path = self.outputs.take
+            raise KeyboardInterrupt(
+                f"stopped at once. What was captured is kept in {path}; to go on: hmcap export {path} --to bvh"
+                if path.is_file()
+                else "stopped before anything was captured."
+            ) from error
 
     def _pass_1(
         self,
@@ -262,7 +273,7 @@ class _Run:
             writer.update_header(self.header)
         writer.flush()
         if not journal.proxies:
-            writer.close()
+            writer.discard()
             raise HmcapError(
                 f"Expected frames from {self.source.spec}; not one was captured in the part asked for. Check --start "
                 "and --end against the length of the footage."
@@ -281,11 +292,10 @@ class _Run:
         take = Take(self.header, tuple(journal.proxies), tuple(motion), None, 1)
         report = summarise(take, stats, tuple(self.warnings))
         writer.add_report(report.to_dict())
-        path = writer.close()
+        self.display.say(f"take: {writer.close()}")
         export_options = self.choices.export_options()
         files = _write_files(take, self.outputs, export_options, self.header.source, report, self.display)
-        self.display.say(f"take: {path}")
-        return CaptureResult(path, report, tuple(files), interrupts.asked)
+        return CaptureResult(writer.path, report, tuple(files), interrupts.asked)
 
 
 def _solve_again(take: Take, path: Path, final: Path, display: Display, solve: Solve | None) -> Take:

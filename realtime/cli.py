@@ -53,12 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"hmcap: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if "--debug" in words:
             traceback.print_exc()
-        print(
-            "hmcap: stopped. A take that was being written is kept; hmcap export TAKE.hmcap goes on.", file=sys.stderr
-        )
+        print(f"hmcap: {str(interrupt) or 'stopped.'}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of our output went away (for example `| head`): nothing is left to say to it.

@@ -70,6 +70,7 @@ class TakeWriter:
         except OSError as error:
             raise _cannot_write(self.part_path, error) from error
         self._flushed_at = clock()
+        self._frames = 0
         self.update_header(header)
 
     @property
@@ -84,6 +85,7 @@ class TakeWriter:
 
     def add_proxies(self, proxies: Proxies) -> None:
         """Append what was seen in one frame."""
+        self._frames += 1
         self._message(_PROXIES, proxies.index, proxies.stamp_s, encode_proxies(proxies))
 
     def add_motion(self, motion: MotionFrame, revision: int = 0) -> None:
@@ -120,13 +122,25 @@ class TakeWriter:
         self._file = None
         return self.path
 
+    def discard(self) -> None:
+        """Give up the file, so that an earlier take of the same name stays; for a capture without a single frame."""
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        with contextlib.suppress(OSError):
+            file.close()
+            self.part_path.unlink()
+
     def __enter__(self) -> "TakeWriter":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if kind is not None and not self._frames:
+            self.discard()
+        else:
+            self.close()
 
     def _message(self, topic: str, index: int, stamp_s: float, data: bytes) -> None:
         file = self._open_file()

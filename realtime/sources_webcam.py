@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -66,17 +66,23 @@ class WebcamSource(Source):
 
 def working_cameras() -> list[int]:
     """Indices of the webcams that open on this machine."""
-    devices = [p.name[5:] for p in Path("/dev").glob("video*")] if sys.platform == "linux" else None
-    candidates = range(_PROBE_LIMIT) if devices is None else sorted(int(d) for d in devices if d.isdigit())
     found = []
     with _quiet_stderr():
-        for index in candidates:
+        for index in _candidates():
             capture = _open(index)
             if capture is not None:
                 if capture.read()[0]:
                     found.append(index)
                 capture.release()
     return found
+
+
+def _candidates() -> Iterable[int]:
+    """Indices worth trying: the devices that exist on Linux, the first few elsewhere."""
+    if sys.platform != "linux":
+        return range(_PROBE_LIMIT)
+    devices = [p.name.removeprefix("video") for p in Path("/dev").glob("video*")]
+    return sorted(int(d) for d in devices if d.isdigit())
 
 
 def _open(index: int) -> cv2.VideoCapture | None:
