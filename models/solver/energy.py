@@ -72,8 +72,6 @@ class Ground:
     """(C,) point indices."""
     contact: np.ndarray
     """(T, C) probability."""
-    clearance_m: np.ndarray
-    """(C,) height of each point above the floor when it stands."""
 
 
 @dataclass(frozen=True)
@@ -276,7 +274,7 @@ class Energy:
         ground, w = self.ground, self.weights
         assert ground is not None
         x = posed.points_m[:, ground.points]
-        height = x[..., 1] - ground.clearance_m
+        height = x[..., 1]
         strength = np.sqrt(ground.contact)
         r_height = strength * height / w.sigma_contact_height_m * self.rate
         # a standing point far off the floor means the floor is not where it stands (a step, a jump down): let go

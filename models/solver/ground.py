@@ -14,7 +14,11 @@ _PITCH_PRIOR_RAD = (np.radians(6.0), np.radians(15.0))
 _ROLL_SPREAD_RAD = np.radians(8.0)
 _BALANCE_SIGMA_RAD = np.radians(5.0)
 """How far the line from the support to the body's centre leans off the vertical, averaged over a take."""
-_PLANE_SIGMA_M = 0.05
+_PLANE_SIGMA_M = 0.04
+_DEPTH_SIGMA = 0.06
+"""Error of a foot's depth, as a fraction of its distance."""
+_INDEPENDENT_LOOKS = 15
+"""So many independent looks at the floor are in a take, however long."""
 _STAND_SPEED_M_S = 0.30
 _STAND_HEIGHT_M = 0.10
 
@@ -114,20 +118,23 @@ def _fit_plane(
     lean /= np.linalg.norm(lean, axis=-1, keepdims=True)
     mean_lean = np.median(lean, axis=0)
     points, w = feet[stand > 0.5], stand[stand > 0.5]
-    # frames are not independent: a take counts as a few dozen looks at the floor
-    share = np.sqrt(w * min(1.0, 40 / max(len(points), 1)))
+    # A foot is uncertain along its ray. Seen at a grazing angle that hardly moves it off the floor; a plane fitted
+    # without this would lean into the rays.
+    uncertain = _DEPTH_SIGMA * np.abs(points @ upright_rotation(pitch, roll)[:, 1])
+    share = np.sqrt(w * min(1.0, _INDEPENDENT_LOOKS / max(len(points), 1)))
+    share /= np.hypot(_PLANE_SIGMA_M, uncertain)
 
     def residuals(v: np.ndarray) -> np.ndarray:
         R = upright_rotation(v[0], v[1])
         up = R[:, 1]
         tilt = np.cross(up, mean_lean)
-        plane = (points @ up + v[2]) / _PLANE_SIGMA_M
+        plane = share * (points @ up + v[2])
         plane = np.sign(plane) * np.sqrt(2 * (np.sqrt(1 + plane**2) - 1))  # Charbonnier: steps and jumps count less
         return np.concatenate(
             [
                 [(v[0] - _PITCH_PRIOR_RAD[0]) / _PITCH_PRIOR_RAD[1], v[1] / _ROLL_SPREAD_RAD],
                 tilt / _BALANCE_SIGMA_RAD,
-                share * plane,
+                plane,
             ]
         )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..body import BodyModel
-from ..markers import ProxyRig, contact_rig, proxy_rig
+from ..markers import SOLE_POINTS, ProxyRig, contact_rig, proxy_rig, sole_rig
 from ..proxies import BODY_NAMES, PROXY_NAMES
 from ..skeleton import CONTACT_POINTS, JOINT_NAMES, NUM_BODY_JOINTS, PARENTS
 from .rig import Rig
@@ -17,6 +17,9 @@ BODY_POINT_PROXY = np.array([PROXY_NAMES.index(n) for n in BODY_POINTS])
 NUM_BODY_POINTS = len(BODY_POINTS)
 CONTACT_INDEX = np.arange(NUM_BODY_POINTS, NUM_BODY_POINTS + len(CONTACT_POINTS))
 """Indices of the contact points among the points of the body rig; they follow the proxies."""
+_TOES = np.array([SOLE_POINTS.index(f"{s}_toe") for s in ("left", "right")])
+TOE_INDEX = CONTACT_INDEX[-1] + 1 + np.arange(len(_TOES))
+"""Indices of the points under the toes; they follow the contact points."""
 
 HAND_JOINTS = {
     "left": np.array([JOINT_NAMES.index("left_wrist"), *range(25, 40)]),
@@ -42,11 +45,11 @@ class SolverRigs:
 def build_rigs(model: BodyModel) -> SolverRigs:
     """Trees with the proxies riding on them, with their shape directions."""
     markers = proxy_rig(model)
-    body = _body_rig(model, markers, contact_rig(model))
+    body = _body_rig(model, markers, contact_rig(model), sole_rig(model))
     return SolverRigs(body, {side: _hand_rig(model, markers, side) for side in ("left", "right")})
 
 
-def _body_rig(model: BodyModel, markers: ProxyRig, soles: ProxyRig) -> Rig:
+def _body_rig(model: BodyModel, markers: ProxyRig, contact: ProxyRig, soles: ProxyRig) -> Rig:
     joint = markers.joint[BODY_POINT_PROXY].copy()
     for i, j in enumerate(joint):
         # a knuckle lies on its joint, so it does not move when that joint turns: it rides on the wrist
@@ -54,11 +57,15 @@ def _body_rig(model: BodyModel, markers: ProxyRig, soles: ProxyRig) -> Rig:
     return Rig(
         PARENTS[:NUM_BODY_JOINTS],
         np.asarray(model.J_template[:NUM_BODY_JOINTS], np.float64),
-        np.concatenate([joint, soles.joint]),
-        np.concatenate([markers.points_template[BODY_POINT_PROXY], soles.points_template]).astype(np.float64),
+        np.concatenate([joint, contact.joint, soles.joint[_TOES]]),
+        _joined(markers.points_template, contact.points_template, soles.points_template),
         np.asarray(model.J_shapedirs[:NUM_BODY_JOINTS], np.float64),
-        np.concatenate([markers.points_shapedirs[BODY_POINT_PROXY], soles.points_shapedirs]).astype(np.float64),
+        _joined(markers.points_shapedirs, contact.points_shapedirs, soles.points_shapedirs),
     )
+
+
+def _joined(proxies: np.ndarray, contact: np.ndarray, soles: np.ndarray) -> np.ndarray:
+    return np.concatenate([proxies[BODY_POINT_PROXY], contact, soles[_TOES]]).astype(np.float64)
 
 
 def _first_body_ancestor(joint: int) -> int:

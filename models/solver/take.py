@@ -18,10 +18,11 @@ from .hands import solve_hand
 from .initialise import initial_chain
 from .observations import Observations, body_evidence, stack
 from .rig import Rig
-from .rigs import CONTACT_INDEX, SolverRigs, build_rigs
+from .rigs import CONTACT_INDEX, TOE_INDEX, SolverRigs, build_rigs
 from .segments import find_segments, windows
 from .settings import SolverSettings
 from .shape import solve_shape, stature
+from .swaps import undo_swaps
 from .terms import body_weights
 
 _SAMPLE_FRAMES = 80
@@ -60,7 +61,7 @@ def solve_take(
     """
     settings = settings or SolverSettings()
     model = model or load_body()
-    observed = stack(proxies, camera)
+    observed = undo_swaps(stack(proxies, camera))
     segments = find_segments(observed, settings.max_gap_s)
     if not segments:
         raise HmcapError(
@@ -118,7 +119,7 @@ def _solve_segments(
         chain = to_world(chains[i], gravity, rigs.body.joints_m[0])
         for iterations in (5, 8):  # contacts are read anew from the better motion
             contact = find_contacts(piece, chain, rigs.body, gravity)
-            ground = Ground(CONTACT_INDEX, contact, np.zeros(contact.shape[1]))
+            ground = floor_for(contact)
             chain = solve_windows(rigs.body, e, weights, chain, gravity, ground, settings, iterations)
         chains[i] = chain
         contacts.append(contact)
@@ -147,6 +148,12 @@ def find_contacts(o: Observations, chain: Chain, rig: Rig, gravity: Gravity) -> 
     return contact_probability(points, o.stamps_s, centre, feet_seen(o))
 
 
+def floor_for(contact: np.ndarray) -> Ground:
+    """The floor under the contact points (T, 4), and under the toes, which only must not sink into it."""
+    toes = np.zeros((len(contact), len(TOE_INDEX)))
+    return Ground(np.concatenate([CONTACT_INDEX, TOE_INDEX]), np.concatenate([contact, toes], axis=1))
+
+
 def solve_windows(
     rig: Rig,
     evidence: Evidence,
@@ -162,7 +169,7 @@ def solve_windows(
     for part, frozen in windows(len(trans), settings.window, settings.overlap):
         local = None
         if ground is not None:
-            local = Ground(ground.points, ground.contact[part], ground.clearance_m)
+            local = Ground(ground.points, ground.contact[part])
         energy = Energy(
             rig, evidence.frames(part), weights, gravity.R_cam_world, gravity.t_cam_world_m, local, frozen=frozen
         )
