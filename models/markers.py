@@ -164,6 +164,10 @@ class _Finder:
         outward = np.array([ahead[2], 0.0, -ahead[0]])
         return ahead, outward if side == "left" else -outward
 
+    def share(self, ids: np.ndarray, joint: str) -> float:
+        """Mean skinning weight of a joint over the vertices."""
+        return float(self.body.weights[ids, JOINT_NAMES.index(joint)].mean())
+
     def low(self, ids: np.ndarray) -> np.ndarray:
         """Those of the vertices that a level floor would touch."""
         return ids[self.v[ids, 1] < self.v[ids, 1].min() + 0.008]
@@ -289,14 +293,14 @@ def _sole(f: _Finder, name: str) -> _Point:
         return _Point(f"{side}_ankle", vertices=f.extreme(f.low(f.skin(f"{side}_ankle")), -ahead))
     if part == "toe":
         return _Point(f"{side}_foot", vertices=f.extreme(f.low(f.skin(f"{side}_foot")), ahead - 0.3 * outward))
-    direction = outward if part == "ball_outer" else -outward
-    return _Point(f"{side}_foot", vertices=f.extreme(f.ball(side, ahead), direction))
+    ids = f.extreme(f.ball(side, ahead), outward if part == "ball_outer" else -outward)
+    return _Point(max((f"{side}_ankle", f"{side}_foot"), key=lambda j: f.share(ids, j)), vertices=ids)
 
 
 def _contact(f: _Finder, name: str) -> _Point:
     side, part = _side(name)
     ahead, outward = f.foot_axes(side)
-    if part == "toe":  # under the ball, where a lifted heel leaves the foot standing
+    if part == "toe":  # under the ball; carried by the toes, which stay on the ground when the heel lifts
         ball = f.ball(side, ahead)
         return _Point(f"{side}_foot", vertices=np.union1d(f.extreme(ball, outward), f.extreme(ball, -outward)))
     low = f.low(f.skin(f"{side}_ankle"))
@@ -317,7 +321,7 @@ def limb_rest_rotations(joints_from_m: np.ndarray, joints_to_m: np.ndarray) -> n
             child[JOINT_NAMES.index(f"{side}_{a}")] = JOINT_NAMES.index(f"{side}_{b}")
     C = np.broadcast_to(np.eye(3), (NUM_JOINTS, 3, 3)).copy()
     for j, k in child.items():
-        a, b = joints_to_m[k] - joints_to_m[j], joints_from_m[k] - joints_from_m[j]
+        a, b = (np.asarray(x[k], np.float64) - x[j] for x in (joints_to_m, joints_from_m))
         a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
         w, c = np.cross(a, b), float(a @ b)
         K = np.array([[0, -w[2], w[1]], [w[2], 0, -w[0]], [-w[1], w[0], 0]])

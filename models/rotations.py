@@ -72,7 +72,9 @@ def unwrap_axis_angle(axis_angle: np.ndarray) -> np.ndarray:
     v = np.array(axis_angle, dtype=np.float64)
     for t in range(1, len(v)):
         angle = np.linalg.norm(v[t], axis=-1, keepdims=True)
-        axis = v[t] / np.where(angle > 1e-9, angle, 1.0)
+        before = np.linalg.norm(v[t - 1], axis=-1, keepdims=True)
+        # Whole turns have no axis of their own: they keep that of the frame before.
+        axis = np.where(angle > 1e-7, v[t], v[t - 1]) / np.maximum(np.where(angle > 1e-7, angle, before), 1e-7)
         turns = np.round((np.sum(axis * v[t - 1], axis=-1, keepdims=True) - angle) / (2 * np.pi))
-        v[t] = np.where(angle > 1e-9, axis * (angle + 2 * np.pi * turns), v[t])
+        v[t] = axis * (angle + 2 * np.pi * turns)
     return v

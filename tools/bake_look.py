@@ -40,7 +40,12 @@ POSES = {
     "arms forward": _pose(collar=(0, -12, 0), shoulder=(0, -75, 0), elbow=(0, -15, 0)),
     "elbow bent": _pose(elbow=(0, -120, 0), shoulder=(0, 0, -30)),
     "crouch": _pose(
-        pelvis=(25, 0, 0), hip=(-110, 0, 10), knee=(130, 0, 0), ankle=(-25, 0, 0), shoulder=(0, -60, -30), spine2=(15, 0, 0)
+        pelvis=(25, 0, 0),
+        hip=(-110, 0, 10),
+        knee=(130, 0, 0),
+        ankle=(-25, 0, 0),
+        shoulder=(0, -60, -30),
+        spine2=(15, 0, 0),
     ),
     "leg raised": _pose(left_hip=(-90, 0, 0), shoulder=(0, 0, -40)),
     "split": _pose(left_hip=(0, 0, 60), right_hip=(0, 0, -20)),
