@@ -2,7 +2,7 @@
 
 ::
 
-    python -m hmcap.tools.bake_look --output sheet.png [--body FILE] [--markers]
+    python -m hmcap.tools.bake_look --output sheet.png [--body FILE] [--size-px 420]
 """
 
 import argparse
