@@ -94,7 +94,10 @@ def _from_json(path: Path) -> dict[str, dict[str, Any]]:
 
 def _from_file_storage(path: Path) -> dict[str, dict[str, Any]]:
     # Given as text, because OpenCV cannot open names outside the code page on Windows.
-    storage = cv2.FileStorage(path.read_text(encoding="utf-8"), cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+    text = path.read_text(encoding="utf-8")
+    storage = cv2.FileStorage()  # opened in a second step: the constructor turns its errors into a SystemError
+    if not text.strip() or not storage.open(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY):
+        return {}
 
     def matrix(*names: str) -> np.ndarray | None:
         for name in names:

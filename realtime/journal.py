@@ -81,7 +81,7 @@ class TakeWriter:
     def update_header(self, header: TakeHeader) -> None:
         """Write the header (again): the last one counts, for example with the frame rate that a webcam really had."""
         self.header = header
-        self._metadata(_HEADER, {"format_version": str(FORMAT_VERSION), "header": header.to_json()})
+        self._metadata(_HEADER, header.to_json())
 
     def add_proxies(self, proxies: Proxies) -> None:
         """Append what was seen in one frame."""
@@ -94,7 +94,7 @@ class TakeWriter:
 
     def add_report(self, report: Mapping[str, Any]) -> None:
         """Append the end-of-run report; the last one counts."""
-        self._metadata(_REPORT, {"json": json.dumps(report, allow_nan=False)})
+        self._metadata(_REPORT, json.dumps(report, allow_nan=False))
 
     def flush(self) -> None:
         """Bring everything given so far to the disk."""
@@ -159,9 +159,11 @@ class TakeWriter:
         if self._clock() - self._flushed_at >= _FLUSH_EVERY_S:
             self.flush()
 
-    def _metadata(self, name: str, values: dict[str, str]) -> None:
+    def _metadata(self, name: str, text: str) -> None:
         self._open_file()
         try:
+            # MCAP protects chunks but not metadata: the checksum is ours.
+            values = {"format_version": str(FORMAT_VERSION), "json": text, "crc32": _crc(text)}
             self._writer.add_metadata(name, values)
         except OSError as error:
             raise self._gave_up(error) from error
@@ -203,8 +205,8 @@ def read_take(path: str | Path) -> Take:
         raise HmcapError(f"Expected a take in {path}; the system said: {error.strerror or error}.") from error
     if scan.header is None:
         raise HmcapError(
-            f"Expected a take in {path}; it was cut off before its header was written, so nothing can be recovered. "
-            "Capture again."
+            f"Expected a take in {path}; its header is damaged or was never written, so nothing can be recovered. "
+            "Use another copy, or capture again."
         )
     revision, motion = newest_motion(scan.motion)
     proxies = tuple(scan.proxies[i] for i in sorted(scan.proxies))
@@ -255,7 +257,7 @@ class _Scan:
             )
         for opcode, body in self._records(file, size, path):
             if opcode == Opcode.METADATA:
-                self._metadata(Metadata.read(ReadDataStream(io.BytesIO(body))))
+                self._metadata(body)
             elif opcode == Opcode.CHUNK:
                 self._chunk(body)
             elif opcode == Opcode.DATA_END:
@@ -284,14 +286,17 @@ class _Scan:
             if not known or length > min(MAX_RECORD_BYTES, size - file.tell()):
                 self._lost = size - at
                 return
-            try:
-                yield opcode, file.read(length)
-            except (McapError, struct.error, UnicodeDecodeError) as error:
-                raise HmcapError(
-                    f"Expected a take in {path}; the record at byte {at:,} is damaged: {error}."
-                ) from error
+            yield opcode, file.read(length)
 
-    def _metadata(self, record: Metadata) -> None:
+    def _metadata(self, body: bytes) -> None:
+        try:
+            record = Metadata.read(ReadDataStream(io.BytesIO(body)))
+        except (McapError, struct.error, UnicodeDecodeError):
+            self._damaged += 1
+            return
+        if record.name in (_HEADER, _REPORT) and record.metadata.get("crc32") != _crc(record.metadata.get("json", "")):
+            self._damaged += 1
+            return
         if record.name == _HEADER:
             version = record.metadata.get("format_version", "")
             if not version.isdecimal() or not 1 <= int(version[:9]) <= FORMAT_VERSION:
@@ -299,10 +304,10 @@ class _Scan:
                     f"Expected a take of format {FORMAT_VERSION} or older; this one has format "
                     f"{version[:20] or '(none)'}. Update hmcap: pip install --upgrade hmcap"
                 )
-            self.header = TakeHeader.from_json(record.metadata.get("header", ""))
+            self.header = TakeHeader.from_json(record.metadata["json"])
         elif record.name == _REPORT:
             try:
-                report = json.loads(record.metadata.get("json", ""))
+                report = json.loads(record.metadata["json"])
             except (ValueError, RecursionError):
                 report = None
             self.report = report if isinstance(report, dict) else None
@@ -333,6 +338,10 @@ class _Scan:
                 elif topic == _MOTION:
                     motion, revision = decode_motion(record.data)
                     self.motion.setdefault(revision, {})[motion.index] = motion
+
+
+def _crc(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def with_measured_fps(header: TakeHeader, stamps_s: list[float]) -> TakeHeader:

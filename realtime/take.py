@@ -86,7 +86,7 @@ class Recovery:
     chunks: int
     """Whole chunks that were read."""
     damaged_chunks: int
-    """Chunks that failed their check and were left out."""
+    """Chunks and metadata records that failed their check and were left out."""
     lost_bytes: int
     """Bytes at the end that do not form a whole record."""
 
