@@ -141,13 +141,16 @@ class Outputs:
 
     def check(self, *inputs: Path, take: bool = True) -> None:
         """Find out now that one of them cannot be written, or would overwrite the footage; makes missing folders."""
-        paths = [self.take] if take else []
-        paths += [p for p in (*self.exports.values(), self.overlay, self.report) if p is not None]
+        written = [p for p in (*self.exports.values(), self.overlay, self.report) if p is not None]
+        paths = [self.take, *written] if take else written
         for path in paths:
-            if any(_same(path, source) for source in inputs):
+            # An earlier take of the same name may be replaced: it is what a repeated capture writes.
+            if path in written and any(_same(path, source) for source in inputs):
                 raise UsageError(
                     f"{path} is the input itself and would be overwritten. Name another file or --out FOLDER."
                 )
+            if paths.count(path) > 1:
+                raise UsageError(f"{path} is named for two different outputs. Name another file for one of them.")
             if path.is_dir():
                 raise HmcapError(
                     f"Expected to write the file {path}; a folder of that name is there. Choose another name."

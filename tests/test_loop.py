@@ -1,0 +1,390 @@
+"""The capture loop: order, drops, errors in every stage, clean ends, and a real Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hmcap.models.camera import Camera
+from hmcap.models.errors import HmcapError
+from hmcap.models.proxies import Proxies
+from hmcap.realtime.frames import Frame, Source, Window
+from hmcap.realtime.interrupts import Interrupts
+from hmcap.realtime.journal import read_take
+from hmcap.realtime.loop import CaptureLoop
+from hmcap.realtime.queues import Ended, Handover
+from hmcap.realtime.take import TakeHeader
+
+HEADER = TakeHeader("x", "x", 30.0, 8, 6, Camera.from_fov(8, 6, 55))
+
+
+class Broken(RuntimeError):
+    """What the stages of these tests raise."""
+
+
+class Frames(Source):
+    """Numbered black frames; ``gate`` is called before each."""
+
+    def __init__(self, count, *, live=False, gate=lambda index: None):
+        super().__init__("frames", "frames", Window())
+        self.live, self.frame_count, self._gate, self.given = live, count, gate, 0
+        self.width_px, self.height_px = 8, 6
+
+    def _frames(self):
+        for index in range(self.frame_count):
+            self._gate(index)
+            self.given += 1
+            yield Frame(index, index / 30, np.zeros((6, 8, 3), np.uint8))
+
+    def close(self):
+        pass
+
+
+class Landmarks:
+    """Sees a person in every frame but each fourth."""
+
+    def __init__(self, gate=lambda index: None):
+        self.engines = {"net": SimpleNamespace(backend="stand-in", device="none")}
+        self.last_times_s = {}
+        self._gate = gate
+
+    def __call__(self, image_rgb, index, stamp_s):
+        self._gate(index)
+        self.last_times_s = {"net": 0.001}
+        seen = Proxies.absent(index, stamp_s, image_rgb.shape[1::-1])
+        return seen if index % 4 == 3 else Proxies(*(getattr(seen, f) for f in Proxies.__slots__[:-1]), 0.9)
+
+
+class Motion:
+    def __init__(self, gate=lambda index: None):
+        self._gate = gate
+
+    def push(self, proxies):
+        self._gate(proxies.index)
+        return SimpleNamespace(index=proxies.index)
+
+
+class Recorder:
+    """A sink that keeps what it was given and which methods were called on which thread."""
+
+    def __init__(self, gate=lambda index: None, fail=""):
+        self.seen, self.calls, self._gate, self._fail = [], [], gate, fail
+
+    def open(self, header):
+        self.calls.append("open")
+        if self._fail == "open":
+            raise Broken("open")
+
+    def __call__(self, frame, proxies, motion):
+        self._gate(frame.index)
+        self.seen.append((frame.index, proxies.index, None if motion is None else motion.index))
+
+    def close(self):
+        self.calls.append("close")
+        if self._fail == "close":
+            raise Broken("close")
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left():
+    """Every run ends all of its threads, whatever happened."""
+    before = set(threading.enumerate())
+    yield
+    left = [t for t in threading.enumerate() if t not in before and t.is_alive()]
+    assert left == []
+
+
+def fail_at(number):
+    def gate(index):
+        if index == number:
+            raise Broken(f"at {number}")
+
+    return gate
+
+
+def test_a_file_passes_every_stage_in_order_and_drops_nothing():
+    sink = Recorder()
+    stats = CaptureLoop(Frames(50), Landmarks(), [sink], Motion()).run(HEADER)
+    assert sink.seen == [(i, i, i) for i in range(50)]
+    assert sink.calls == ["open", "close"]
+    assert (stats.frames, stats.seen, stats.dropped, stats.stopped) == (50, 38, 0, False)
+    assert stats.calls == {"capture": 50, "landmarks": 50, "landmarks.net": 50, "motion": 50, "sinks": 50}
+    assert stats.busy_s["landmarks.net"] == pytest.approx(0.05)
+    assert stats.stage_fps()["landmarks.net"] == pytest.approx(1000)
+
+
+def test_without_a_motion_stage_sinks_get_none():
+    sink = Recorder()
+    CaptureLoop(Frames(5), Landmarks(), [sink]).run(HEADER)
+    assert sink.seen == [(i, i, None) for i in range(5)]
+
+
+def test_an_empty_source_ends():
+    sink = Recorder()
+    assert CaptureLoop(Frames(0), Landmarks(), [sink]).run(HEADER).frames == 0
+    assert sink.calls == ["open", "close"]
+
+
+def test_a_live_source_keeps_only_its_newest_frame_and_counts_the_rest():
+    all_given, first_taken = threading.Event(), threading.Event()
+
+    def capture(index):
+        # Frames 1 to 9 arrive while the landmark stage is busy with frame 0.
+        if index == 1:
+            assert first_taken.wait(10)
+
+    def measure(index):
+        first_taken.set()
+        if index == 0:
+            assert all_given.wait(10)
+
+    class Live(Frames):
+        def _frames(self):
+            yield from super()._frames()
+            all_given.set()
+
+    sink = Recorder()
+    stats = CaptureLoop(Live(10, live=True, gate=capture), Landmarks(measure), [sink]).run(HEADER)
+    assert [index for index, _, _ in sink.seen] == [0, 9]
+    assert stats.dropped == 8
+
+
+def test_a_file_waits_for_slow_stages_with_a_bounded_queue():
+    release, ahead = threading.Event(), []
+
+    def measure(index):
+        if index == 0:
+            assert release.wait(10)
+
+    source = Frames(40)
+    loop = CaptureLoop(source, Landmarks(measure), [Recorder()])
+
+    def tick(stats):
+        if not release.is_set():
+            ahead.append(source.given)
+            if len(ahead) > 3 and ahead[-1] == ahead[-3]:
+                release.set()
+
+    stats = loop.run(HEADER, tick, tick_s=0.01)
+    assert max(ahead) <= 6
+    assert stats.frames == 40
+
+
+@pytest.mark.parametrize("number", [0, 7, 29])
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("place", ["source", "landmarks", "motion", "sink"])
+def test_an_exception_in_any_stage_ends_the_run_and_reaches_the_caller(place, live, number):
+    gates = {
+        name: fail_at(number) if name == place else (lambda index: None)
+        for name in ("source", "landmarks", "motion", "sink")
+    }
+    if live and place != "source":
+        # A live source may drop the very frame: fail at whatever frame comes then.
+        gates[place] = fail_from(number)
+    sink = Recorder(gates["sink"])
+    source = Frames(30 if not live else 100_000, live=live, gate=gates["source"])
+    loop = CaptureLoop(source, Landmarks(gates["landmarks"]), [sink], Motion(gates["motion"]))
+    with pytest.raises(Broken, match="at"):
+        loop.run(HEADER)
+    assert sink.calls == ["open", "close"]
+    assert [a for a, _, _ in sink.seen] == sorted(a for a, _, _ in sink.seen)
+
+
+def fail_from(number):
+    def gate(index):
+        if index >= number:
+            raise Broken(f"at {index}")
+
+    return gate
+
+
+def test_a_sink_that_cannot_open_stops_the_run_before_it_begins():
+    source, good, bad, late = Frames(5), Recorder(), Recorder(fail="open"), Recorder()
+    with pytest.raises(Broken, match="open"):
+        CaptureLoop(source, Landmarks(), [good, bad, late]).run(HEADER)
+    assert source.given == 0
+    assert good.calls == bad.calls == ["open", "close"]
+    assert late.calls == []
+
+
+def test_a_sink_that_cannot_close_is_told_and_the_others_are_closed():
+    bad, good = Recorder(fail="close"), Recorder()
+    with pytest.raises(Broken, match="close"):
+        CaptureLoop(Frames(3), Landmarks(), [good, bad]).run(HEADER)
+    assert good.calls == ["open", "close"]
+
+
+def test_stop_lets_what_was_captured_pass():
+    loop = None
+
+    def gate(index):
+        if index == 20:
+            loop.stop()
+
+    sink = Recorder()
+    source = Frames(100_000, gate=gate)
+    loop = CaptureLoop(source, Landmarks(), [sink])
+    stats = loop.run(HEADER)
+    assert stats.stopped
+    assert [a for a, _, _ in sink.seen] == list(range(source.given))
+    assert source.given == 21
+
+
+def test_an_interrupt_on_the_main_thread_breaks_off():
+    def tick(stats):
+        raise KeyboardInterrupt
+
+    sink = Recorder()
+    with pytest.raises(KeyboardInterrupt):
+        CaptureLoop(Frames(1_000_000), Landmarks(), [sink]).run(HEADER, tick, tick_s=0.001)
+    assert sink.calls == ["open", "close"]
+
+
+def test_a_camera_that_hangs_is_named_and_does_not_hang_the_run(monkeypatch):
+    monkeypatch.setattr("hmcap.realtime.loop._JOIN_S", 0.2)
+    release = threading.Event()
+    hung = Frames(5, live=True, gate=lambda index: release.wait(10) if index == 2 else None)
+    loop = CaptureLoop(hung, Landmarks(), [sink := Recorder()])
+    loop_fails = Landmarks(fail_at(1))
+    loop = CaptureLoop(hung, loop_fails, [sink])
+    with pytest.raises(Broken):
+        loop.run(HEADER)
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("hmcap-"):
+            thread.join(10)
+
+
+def test_a_handover_ends_both_ways():
+    queue = Handover(2)
+    queue.put(1)
+    queue.put(2)
+    queue.finish()
+    assert [queue.get(), queue.get()] == [1, 2]
+    with pytest.raises(Ended):
+        queue.get()
+    queue.break_off()
+    with pytest.raises(Ended):
+        queue.put(3)
+
+
+def test_interrupts_ask_once_and_then_break_off():
+    asked = []
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupts() as interrupts:
+        interrupts.ask = lambda: asked.append(1)
+        signal.raise_signal(signal.SIGINT)
+        assert asked == [1]
+        assert interrupts.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    with Interrupts(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+
+
+_CHILD = """
+import dataclasses, sys, time
+from types import SimpleNamespace
+import numpy as np
+from hmcap.models.motion import MotionFrame
+from hmcap.models.proxies import Proxies
+from hmcap.realtime import Parts, capture_video
+
+folder, mode = sys.argv[1:]
+
+class Landmarks:
+    engines = {"net": SimpleNamespace(backend="stand-in", device="none")}
+    last_times_s = {}
+    def __call__(self, image, index, stamp_s):
+        if index == 30:
+            print("running", flush=True)
+        time.sleep(0.02)
+        return dataclasses.replace(Proxies.absent(index, stamp_s, image.shape[1::-1]), score=0.9)
+
+def solve(proxies, camera, *, settings, model, progress):
+    print("solving", flush=True)
+    if mode == "twice":
+        time.sleep(60)
+    zeros = np.zeros
+    return [MotionFrame(p.index, p.stamp_s, True, zeros(10), zeros((55, 3)), np.array([0, 1.0, 0]), np.eye(4), camera,
+                        zeros(4), np.ones(8), np.ones(8, bool), 1.0) for p in proxies]
+
+try:
+    result = capture_video(folder + "/clip", out=folder, export="npz", parts=Parts(Landmarks(), None, solve))
+except KeyboardInterrupt as interrupt:
+    print("broken off:", interrupt, flush=True)
+    sys.exit(3)
+print("done", result.interrupted, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a console signal cannot be sent to one child on Windows")
+@pytest.mark.parametrize("mode", ["once", "twice", "term"])
+def test_ctrl_c_in_a_real_process(tmp_path, mode):
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    import cv2
+
+    data = cv2.imencode(".png", np.zeros((6, 8, 3), np.uint8))[1].tobytes()
+    for i in range(3000):
+        (clip / f"{i}.png").write_bytes(data)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(tmp_path), mode], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    number = signal.SIGTERM if mode == "term" else signal.SIGINT
+    assert child.stdout is not None
+    assert child.stdout.readline().strip() == "running"
+    child.send_signal(number)
+    assert child.stdout.readline().strip() == "solving"
+    if mode == "twice":
+        child.send_signal(number)
+    rest = child.communicate(timeout=60)[0]
+    take = read_take(tmp_path / "clip.hmcap")
+    assert 30 <= len(take.proxies) < 3000
+    assert take.recovery.complete
+    if mode == "twice":
+        assert child.returncode == 3
+        assert f"hmcap export {tmp_path / 'clip.hmcap'}" in rest
+        assert not take.solved
+        assert not (tmp_path / "clip.npz").exists()
+    else:
+        assert rest.strip() == "done True"
+        assert take.solved
+        assert take.report is not None
+        assert (tmp_path / "clip.npz").is_file()
+
+
+def test_a_take_that_was_broken_off_is_solved_by_the_export(tmp_path):
+    from hmcap.realtime import TakeWriter, export_take
+
+    with TakeWriter(tmp_path / "a.hmcap", HEADER) as writer:
+        for i in range(8):
+            writer.add_proxies(Landmarks()(np.zeros((6, 8, 3), np.uint8), i, i / 30))
+
+    def solve(proxies, camera, *, settings, model, progress):
+        from hmcap.models.motion import MotionFrame
+
+        progress(0.5)
+        return [
+            MotionFrame(
+                p.index, p.stamp_s, p.present, np.zeros(10), np.zeros((55, 3)), np.zeros(3), np.eye(4), camera,
+                np.zeros(4), np.ones(8), np.ones(8, bool), 1.0,
+            )
+            for p in proxies
+        ]  # fmt: skip
+
+    result = export_take(tmp_path / "a.hmcap", to="bvh", solve=solve)
+    assert result.files == (tmp_path / "a.bvh",)
+    take = read_take(tmp_path / "a.hmcap")
+    assert take.solved
+    assert take.revision == 1
+    with TakeWriter(tmp_path / "b.hmcap", HEADER) as writer:
+        writer.add_proxies(Proxies.absent(0, 0.0, (8, 6)))
+    with pytest.raises(HmcapError, match="nobody"):
+        export_take(tmp_path / "b.hmcap", to="bvh", solve=solve)
