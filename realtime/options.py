@@ -149,7 +149,7 @@ class Outputs:
                 raise UsageError(
                     f"{path} is the input itself and would be overwritten. Name another file or --out FOLDER."
                 )
-            if paths.count(path) > 1:
+            if [os.path.abspath(p) for p in paths].count(os.path.abspath(path)) > 1:
                 raise UsageError(f"{path} is named for two different outputs. Name another file for one of them.")
             if path.is_dir():
                 raise HmcapError(

@@ -1,0 +1,374 @@
+"""The command line: what it writes, what it says, and one paragraph with the right exit code for every mistake."""
+
+import dataclasses
+import json
+import sys
+from fractions import Fraction
+from types import SimpleNamespace
+
+import av
+import hmcap.realtime.capture as capture
+import numpy as np
+import pytest
+from hmcap.models.body import load_body
+from hmcap.models.errors import HmcapError, UsageError
+from hmcap.models.motion import MotionFrame
+from hmcap.models.proxies import Proxies
+from hmcap.realtime import capture_video, capture_webcam, export_take, read_take, sources_webcam
+from hmcap.realtime.cli import capture_parser, export_parser, main
+from hmcap.realtime.exporters import EXPORTERS
+from hmcap.realtime.options import CaptureOptions, parse_formats, plan_outputs
+
+
+class Landmarks:
+    """A stand-in stage that sees a person wherever the picture is not black."""
+
+    def __init__(self):
+        self.engines = {"net": SimpleNamespace(backend="stand-in", device="none")}
+        self.last_times_s = {"net": 0.001}
+
+    def __call__(self, image_rgb, index, stamp_s):
+        seen = Proxies.absent(index, stamp_s, image_rgb.shape[1::-1])
+        return dataclasses.replace(seen, score=0.9) if image_rgb.max() > 40 else seen
+
+
+def stand(proxies, camera, **_):
+    """A person who stands still, held where nobody is seen."""
+    zeros = np.zeros
+    return [
+        MotionFrame(
+            p.index, p.stamp_s, p.present, zeros(10), zeros((55, 3)), np.array([0, 1.0, 0]), np.diag([1.0, -1, -1, 1]),
+            camera, np.ones(4), np.ones(8), np.ones(8, bool), 1.0,
+        )
+        for p in proxies
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """Stand-ins for the networks and the solver; the calls to the solver."""
+    calls = []
+
+    def solve(proxies, camera, *, settings, model, progress):
+        calls.append(SimpleNamespace(camera=camera, settings=settings, model=model))
+        progress(1.0)
+        return stand(proxies, camera)
+
+    live = SimpleNamespace(push=lambda proxies: stand([proxies], None)[0])
+    monkeypatch.setattr(capture, "_open_landmarks", lambda choices: Landmarks())
+    monkeypatch.setattr(capture, "_solver", lambda: solve)
+    monkeypatch.setattr(capture, "_live_solver", lambda camera, *_: SimpleNamespace(
+        push=lambda proxies: dataclasses.replace(live.push(proxies), camera=camera)
+    ))  # fmt: skip
+    return calls
+
+
+def make_video(path, count=20, shade=200):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(25))
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(count):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), shade, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def video(tmp_path):
+    return make_video(tmp_path / "dance.mp4")
+
+
+def run(capsys, *words) -> tuple[int, str, str]:
+    code = main([str(w) for w in words])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_a_video_becomes_a_take_exports_overlay_and_report(stages, video, tmp_path, capsys):
+    report, overlay = tmp_path / "r" / "report.json", tmp_path / "over.mp4"
+    code, out, err = run(
+        capsys, "--video", video, "--export", "bvh,npz", "--overlay", overlay, "--report", report, "--fov-deg", 62,
+        "--height-m", 1.7, "--moving-camera",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    for name in ("dance.hmcap", "dance.bvh", "dance.npz", "over.mp4"):
+        assert (tmp_path / name).stat().st_size > 0
+    take = read_take(tmp_path / "dance.hmcap")
+    assert len(take.proxies) == len(take.motion) == 20
+    assert take.header.engines == {"net": {"backend": "stand-in", "device": "none"}}
+    assert take.camera.fov_deg == pytest.approx(62)
+    assert take.camera.source == "--fov-deg"
+    assert take.header.settings["height_m"] == 1.7
+    assert (stages[0].settings.height_m, stages[0].settings.static_camera) == (1.7, False)
+    stored = json.loads(report.read_text())
+    assert stored["frames"] == 20
+    assert stored["foot_sliding_mm"] == pytest.approx(0, abs=1e-6)
+    assert take.report == stored
+    for piece in ("field of view 62.0 deg", "--fov-deg", "stand-in on none", "person visible", "100.0 %", "dance.bvh"):
+        assert piece in out
+
+
+def test_exports_of_a_take_need_no_networks(stages, video, tmp_path, capsys, monkeypatch):
+    assert run(capsys, "--video", video, "--quiet") == (0, "", "")
+    monkeypatch.setattr(capture, "_open_landmarks", None)
+    monkeypatch.setattr(capture, "_solver", None)
+    code, out, _ = run(
+        capsys, "export", tmp_path / "dance.hmcap", "--to", "bvh", "--to", "npz", "--bvh-names", "smplx", "--out",
+        tmp_path / "x" / "y",
+    )  # fmt: skip
+    assert code == 0
+    assert "left_hip" in (tmp_path / "x" / "y" / "dance.bvh").read_text()
+    assert (tmp_path / "x" / "y" / "dance.npz").is_file()
+    assert "dance.npz" in out
+
+
+def test_python_has_the_same_names(stages, video, tmp_path):
+    result = capture_video(video, export=("bvh",), out=tmp_path / "o", start=0.2, end=0.6, subject="left")
+    assert result.take == tmp_path / "o" / "dance.hmcap"
+    assert result.files == (tmp_path / "o" / "dance.bvh",)
+    assert result.report.frames == 10
+    assert not result.interrupted
+    assert [p.index for p in read_take(result.take).proxies] == list(range(5, 15))
+    again = export_take(result.take, to="npz", up="z")
+    assert np.load(again.files[0], allow_pickle=False)["up_axis"] == "z"
+    with pytest.raises(TypeError):
+        capture_video(video, fov=60)
+
+
+def test_options_of_the_command_line_are_the_fields_of_the_options():
+    typed = {a.dest for a in capture_parser()._actions} - {"help", "version", "video", "webcam", "quiet", "debug"}
+    assert typed == {f.name for f in dataclasses.fields(CaptureOptions)}
+    assert {"take", "to", "overlay", "video", "out", "report"} <= {a.dest for a in export_parser()._actions}
+
+
+def test_nobody_in_view_is_an_error_that_keeps_and_names_the_take(stages, tmp_path, capsys):
+    empty = make_video(tmp_path / "empty.mp4", shade=0)
+    code, _, err = run(capsys, "--video", empty, "--export", "bvh")
+    assert code == 1
+    assert "nobody was found in any of its 20 frames" in err
+    assert str(tmp_path / "empty.hmcap") in err
+    assert len(read_take(tmp_path / "empty.hmcap").proxies) == 20
+    assert not (tmp_path / "empty.bvh").exists()
+
+
+def test_a_part_without_frames_is_an_error_that_leaves_no_take(stages, video, tmp_path, capsys):
+    code, _, err = run(capsys, "--video", video, "--start", 100)
+    assert code == 1
+    assert "--start" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["dance.mp4"]
+
+
+def check_paragraph(err: str) -> None:
+    assert err.startswith("hmcap: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "piece"),
+    [
+        (["--video", "none.mp4"], 1, "no such file"),
+        (["--video", "text.mp4"], 1, "holds text"),
+        (["--video", "zero.mp4"], 1, "0 bytes"),
+        (["--video", "folder"], 1, "found none"),
+        (["--webcam", "99"], 1, "index 99"),
+        (["--webcam", "-1"], 2, "--webcam 0"),
+        (["--webcam", "first"], 2, "--webcam"),
+        (["--video", "dance.mp4", "--fov-deg", "400"], 2, "5 to 170"),
+        (["--video", "dance.mp4", "--fov-deg", "60", "--focal-mm", "35"], 2, "--fov-deg and --focal-mm"),
+        (["--video", "dance.mp4", "--height-m", "180"], 2, "--height-m 1.8"),
+        (["--video", "dance.mp4", "--export", "bhv"], 2, "Did you mean bvh?"),
+        (["--video", "dance.mp4", "--exprot", "bvh"], 2, "Did you mean --export?"),
+        (["--video", "dance.mp4", "--out", "text.mp4/deep"], 1, "--out FOLDER"),
+        (["--video", "dance.mp4", "--overlay", "text.mp4/deep/o.mp4"], 1, "--out FOLDER"),
+        (["--video", "dance.mp4", "--overlay", "dance.mp4"], 2, "would be overwritten"),
+        (["--video", "dance.mp4", "--overlay", "o.gif"], 2, "o.mp4"),
+        (["--video", "dance.mp4", "--report", "dance.bvh", "--export", "bvh"], 2, "two different outputs"),
+        (["--video", "dance.mp4", "--report", "folder"], 1, "a folder of that name"),
+        (["--video", "dance.mp4", "--record"], 2, "--record"),
+        (["--video", "dance.mp4", "--fps", "25"], 2, "--fps"),
+        (["--video", "dance.mp4", "--threads", "0"], 2, "--threads"),
+        (["--video", "dance.mp4", "--subject", "tallest"], 2, "largest"),
+        (["--video", "dance.mp4", "--start", "5", "--end", "4"], 2, "--end"),
+        (["--video", "dance.mp4", "--start", "nan"], 2, "--start"),
+        (["--video", "dance.mp4", "--max-frames", "0"], 2, "--max-frames"),
+        (["--video", "dance.mp4", "--body", "none.npz"], 1, "none.npz"),
+        (["--video", "dance.mp4", "--calib", "text.mp4"], 1, "calibration"),
+        (["--video", "dance.mp4", "--webcam", "0"], 2, "found both"),
+        (["--export", "bvh"], 2, "found neither"),
+        (["dance.mp4"], 2, "hmcap --video dance.mp4"),
+        (["exprot", "x"], 2, "hmcap export"),
+        (["export", "none.hmcap", "--to", "bvh"], 1, "no such file"),
+        (["export", "text.mp4", "--to", "bvh"], 1, "of another kind"),
+        (["export", "text.mp4"], 2, "--to bvh"),
+        (["export", "text.mp4", "--to", "bvh", "--bvh-names", "maya"], 2, "mixamo"),
+        (["models", "burn"], 2, "burn"),
+        (["models", "add", "none.onnx"], 1, "none.onnx"),
+    ],
+)
+def test_mistakes_are_one_paragraph(stages, video, tmp_path, capsys, monkeypatch, words, code, piece):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HMCAP_MODELS", str(tmp_path / "models"))
+    (tmp_path / "text.mp4").write_text("no video at all\n" * 20)
+    (tmp_path / "zero.mp4").touch()
+    (tmp_path / "folder").mkdir()
+    found, _, err = run(capsys, *words)
+    assert found == code
+    assert piece in err
+    check_paragraph(err)
+    assert not (tmp_path / "dance.hmcap").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder that root cannot write either")
+def test_an_unwritable_folder_is_found_before_capture(stages, video, capsys):
+    code, out, err = run(capsys, "--video", video, "--out", "/proc/hmcap")
+    assert code == 1
+    assert "capture:" not in out
+    check_paragraph(err)
+
+
+def test_debug_shows_where(capsys):
+    code, _, err = run(capsys, "--video", "none.mp4", "--debug")
+    assert code == 1
+    assert "Traceback" in err
+
+
+def test_an_interrupt_is_one_line_and_code_1(stages, video, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(capture, "_solver", lambda: interrupt)
+    code, _, err = run(capsys, "--video", video)
+    assert code == 1
+    assert f"hmcap export {video.with_suffix('.hmcap')}" in err
+    check_paragraph(err)
+    assert len(read_take(video.with_suffix(".hmcap")).proxies) == 20
+
+
+def test_without_words_it_helps_and_says_so_by_its_code(capsys):
+    code, out, _ = run(capsys)
+    assert code == 2
+    assert "hmcap --webcam 0" in out
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["export", "--help"], ["models", "--help"], ["doctor", "--help"], ["--version"]]
+)
+def test_help_and_version_work(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    assert caught.value.code == 0
+    assert "hmcap" in capsys.readouterr().out
+
+
+class FakeCamera:
+    """Stands in for cv2.VideoCapture with twelve bright frames."""
+
+    def __init__(self, index):
+        self.left = 13
+
+    def isOpened(self):
+        return True
+
+    def set(self, *_):
+        return True
+
+    def get(self, _):
+        return 30.0
+
+    def read(self):
+        self.left -= 1
+        return (True, np.full((24, 32, 3), 200, np.uint8)) if self.left >= 0 else (False, None)
+
+    def release(self):
+        pass
+
+
+def test_a_webcam_is_captured_live_and_recorded_when_asked(stages, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sources_webcam.cv2, "VideoCapture", FakeCamera)
+    monkeypatch.setattr(capture, "has_window", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "--webcam", 0)
+    assert code == 0
+    assert "No window" in out
+    assert list(tmp_path.iterdir()) == []
+    assert stages == []
+    result = capture_webcam(0, record=True, export="bvh", out=tmp_path / "o")
+    assert result.take is not None
+    take = read_take(result.take)
+    assert take.header.live
+    assert take.revision == 1
+    assert len(take.motion) == len(take.proxies) == result.report.frames
+    assert result.report.frames + result.report.dropped == 12
+    stamps = [p.stamp_s for p in take.proxies]
+    if len(stamps) > 1:
+        assert take.fps == pytest.approx((len(stamps) - 1) / (stamps[-1] - stamps[0]))
+    assert result.files[0].is_file()
+    with pytest.raises(UsageError, match="live window"):
+        capture_webcam(0, overlay="x.mp4")
+
+
+def test_a_live_window_shows_the_person_and_ends_on_q(stages, tmp_path, monkeypatch):
+    from hmcap.realtime import window
+
+    shown, keys = [], iter([-1, -1, ord("q")])
+    fake = SimpleNamespace(
+        namedWindow=lambda *_: None, resizeWindow=lambda *_: None, destroyWindow=lambda *_: None, WINDOW_NORMAL=0,
+        imshow=lambda _, image: shown.append(image), waitKey=lambda _: next(keys, ord("q")), COLOR_RGB2BGR=4,
+        cvtColor=lambda image, _: image[..., ::-1],
+    )  # fmt: skip
+    monkeypatch.setattr(window, "cv2", fake)
+    monkeypatch.setattr(sources_webcam.cv2, "VideoCapture", EndlessCamera)
+    monkeypatch.setattr(capture, "has_window", lambda: True)
+    result = capture_webcam(0, window=True)
+    assert result.take is None
+    assert len(shown) >= 1
+    assert shown[0].shape == (24, 32, 3)
+
+
+class EndlessCamera(FakeCamera):
+    def read(self):
+        return True, np.full((24, 32, 3), 200, np.uint8)
+
+
+def test_models_and_doctor_print_tables(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HMCAP_MODELS", str(tmp_path))
+    code, out, _ = run(capsys, "models", "list")
+    assert code == 0
+    assert "pose_landmark_full" in out
+    assert "Apache-2.0" in out
+    code, out, _ = run(capsys, "doctor")
+    assert code == 0
+    for piece in ("openvino", "hmcap models fetch", "webcams", "overlay"):
+        assert piece in out
+
+
+def test_formats_are_split_checked_and_counted_once():
+    assert parse_formats("bvh,npz") == ("bvh", "npz")
+    assert parse_formats(["BVH", " npz , bvh"]) == ("bvh", "npz")
+    assert parse_formats("") == parse_formats(()) == ()
+    with pytest.raises(UsageError, match="bvh"):
+        parse_formats("bvh,")
+    assert set(parse_formats(",".join(EXPORTERS))) == set(EXPORTERS)
+
+
+@pytest.mark.parametrize(("name", "stem"), [("a/b:c", "a_b_c"), ("..", "take"), ("tanz ü", "tanz ü"), ("x\0y", "x_y")])
+def test_outputs_stay_in_their_folder(tmp_path, name, stem):
+    outputs = plan_outputs(name, tmp_path, CaptureOptions(export="bvh"))
+    assert outputs.take == tmp_path / f"{stem}.hmcap"
+    assert outputs.exports == {"bvh": tmp_path / f"{stem}.bvh"}
+
+
+def test_a_body_of_the_user_reaches_solver_and_take(stages, video, tmp_path):
+    from importlib.resources import files
+
+    path = tmp_path / "mine.npz"
+    path.write_bytes((files("hmcap.models") / "data" / "body.npz").read_bytes())
+    result = capture_video(video, body=path)
+    assert read_take(result.take).header.settings["body"] == str(path.resolve())
+    assert stages[0].model is load_body(path)
+    assert stages[0].model is not load_body()
+    path.unlink()
+    with pytest.raises(HmcapError, match=r"mine\.npz"):
+        export_take(result.take, to="bvh")
