@@ -566,11 +566,20 @@ def test_exchanging_sides_twice_changes_nothing() -> None:
 
 def test_sudden_exchange_of_sides_is_undone_and_believed_after_a_while() -> None:
     keep, body = SideKeeper(), standing_body()
+    wrong = exchange_sides(body)
+    assert np.abs(wrong.xy_px - body.xy_px).max() > 100
     keep(body, 0.0)
     for k in range(1, 50):
-        np.testing.assert_array_equal(keep(exchange_sides(body), k / 30).xy_px, body.xy_px)
-    later = [keep(exchange_sides(body), k / 30) for k in range(50, 70)]
-    np.testing.assert_array_equal(later[-1].xy_px, exchange_sides(body).xy_px)
+        np.testing.assert_array_equal(keep(wrong, k / 30).xy_px, body.xy_px)
+    later = [keep(wrong, k / 30) for k in range(50, 70)]
+    np.testing.assert_array_equal(later[-1].xy_px, wrong.xy_px)
+
+
+def test_legs_that_change_places_alone_are_believed() -> None:
+    keep, body = SideKeeper(), standing_body()
+    keep(body, 0.0)
+    crossed = replace(body, xy_px=np.concatenate([body.xy_px[:23], body.xy_px[OTHER_SIDE][23:]]))
+    assert keep(crossed, 1 / 30) is crossed
 
 
 def test_real_turn_is_followed() -> None:

@@ -11,12 +11,18 @@ import numpy as np
 from ...models.proxies import BLAZEPOSE_NAMES
 from .networks import Body
 
-_PAIRED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-_LIMBS = np.array([BLAZEPOSE_NAMES.index(f"{side}_{part}") for side in ("left", "right") for part in _PAIRED])
+_PARTS = {"arms": ("shoulder", "elbow", "wrist"), "legs": ("hip", "knee", "ankle")}
+_JOINTS = {
+    part: np.array([BLAZEPOSE_NAMES.index(f"{side}_{joint}") for side in ("left", "right") for joint in joints])
+    for part, joints in _PARTS.items()
+}
+"""The joints that tell whether the sides were exchanged."""
+
 _MIN_JUMP = 0.08
 _MAX_RATIO = 0.5
 _MAX_GAP_S = 0.3
 _MAX_EXCHANGED_S = 2.0
+_BURST_S = 0.3
 
 
 def _other_side(name: str) -> str:
@@ -41,36 +47,44 @@ def exchange_sides(body: Body) -> Body:
     )
 
 
-def is_exchanged(body: Body, before_px: np.ndarray) -> bool:
-    """Whether the limbs jump from where they were (33, 2) in the frame before, unless left and right are exchanged."""
+def is_exchanged(body: Body, before_px: np.ndarray, strict: bool = True) -> bool:
+    """Whether the limbs jump from where they were (33, 2) in the frame before, unless left and right are exchanged.
+
+    ``strict``: arms and legs must agree, because legs that cross, or an arm that passes the other, say nothing of the
+    rest.
+    """
     radius_px = body.roi.size_px / 2.5
-    before = before_px[_LIMBS]
-    as_given = np.linalg.norm(body.xy_px[_LIMBS] - before, axis=1).mean() / radius_px
-    exchanged = np.linalg.norm(body.xy_px[OTHER_SIDE][_LIMBS] - before, axis=1).mean() / radius_px
-    return bool(as_given > _MIN_JUMP and exchanged < _MAX_RATIO * as_given)
+    joints = np.stack(list(_JOINTS.values()))
+    as_given = np.linalg.norm(body.xy_px[joints] - before_px[joints], axis=2).mean(axis=1) / radius_px
+    exchanged = np.linalg.norm(body.xy_px[OTHER_SIDE[joints]] - before_px[joints], axis=2).mean(axis=1) / radius_px
+    clear = as_given.mean() > _MIN_JUMP and exchanged.mean() < _MAX_RATIO * as_given.mean()
+    return bool(clear and (not strict or (exchanged < as_given).all()))
 
 
 class SideKeeper:
     """Exchanges the sides of a body back where that, and only that, makes it continue the frame before.
 
     A person who really turns passes through a side view, where both readings are equally near, and the network's is
-    taken. Without such a moment the network is believed again after two seconds.
+    taken. Without such a moment the network is believed again after two seconds. Exchanges come in bursts: for a moment
+    after one, arms or legs alone are reason enough for the next.
     """
 
     def __init__(self) -> None:
         self._xy_px: np.ndarray | None = None
         self._stamp_s = 0.0
         self._since_s: float | None = None
+        self._last_s = -np.inf
 
     def __call__(self, body: Body, stamp_s: float) -> Body:
         """``body``, or the same with its sides exchanged."""
-        kept = body
         before_px = self._xy_px if 0 <= stamp_s - self._stamp_s <= _MAX_GAP_S else None
-        if before_px is not None and is_exchanged(body, before_px):
+        strict = stamp_s - self._last_s > _BURST_S
+        kept = body
+        if before_px is None or not is_exchanged(body, before_px, strict):
+            self._since_s = None
+        else:
             self._since_s = stamp_s if self._since_s is None else self._since_s
             if stamp_s - self._since_s <= _MAX_EXCHANGED_S:
-                kept = exchange_sides(body)
-        if kept is body:
-            self._since_s = None
+                kept, self._last_s = exchange_sides(body), stamp_s
         self._xy_px, self._stamp_s = kept.xy_px, stamp_s
         return kept
