@@ -8,7 +8,8 @@ Distances are in per cent of body height. ``--noise`` is the peer run once more 
 pixel and re-encoded: what the peer itself makes of a change that nobody would see. The stage agrees within detector
 noise where its median distance to the peer is at most the peer's median distance to itself. "identical" counts the
 frames that both environments decode to the same bits: OpenCV 5 decodes and warps a little differently from OpenCV 4,
-so run this with opencv-python-headless 4 to see the stage alone.
+so run this with opencv-python-headless 4 to see the stage alone. Where the stage refuses a bystander, drops a hand that
+cannot be this arm's, or undoes an exchange of left and right, it differs from the peer on purpose.
 """
 
 import argparse
