@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..models.body import load_body
 from ..models.errors import HmcapError
+from ..models.markers import convert_rest_pose
 from ..models.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from ..models.skeleton import JOINT_NAMES
 
@@ -55,14 +57,21 @@ def accelerations(poses: np.ndarray, fps: float) -> np.ndarray:
     return (step[1:] - step[:-1]) * fps**2
 
 
-def fit(clips: list[Path]) -> dict[str, np.ndarray]:
-    """Mean, covariance and acceleration statistics of body clips."""
+def fit(clips: list[Path], rest_joints_m: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Mean, covariance and acceleration statistics of body clips.
+
+    ``rest_joints_m``: (55, 3) rest pose of the skeleton that the clips were made for; None for that of our own body.
+    """
+    own_joints_m = np.asarray(load_body().J_template, np.float64)
     poses, root_acc, joint_acc, trans_acc = [], [], [], []
     for path in clips:
         with np.load(path, allow_pickle=False) as clip:
-            full = np.asarray(clip["poses"], np.float64).reshape(-1, 55, 3)
+            R_local = axis_angle_to_matrix(np.asarray(clip["poses"], np.float64).reshape(-1, 55, 3))
             fps = float(clip["mocap_frame_rate"])
             trans = np.asarray(clip["trans"], np.float64)
+        if rest_joints_m is not None:
+            R_local = convert_rest_pose(R_local, rest_joints_m, own_joints_m)
+        full = matrix_to_axis_angle(R_local)
         poses.append(full[:: max(1, round(fps / 10)), 1:22])
         acc = accelerations(full[:, :22], fps)
         root_acc.append(acc[:, 0])
@@ -89,7 +98,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--hands", type=Path, help="npz with (N, 15, 3) right-hand key poses in any array")
     args = parser.parse_args()
-    result = fit(training_clips(args.mocap))
+    rest = None
+    if (args.mocap / "rest_skeleton.npz").is_file():
+        with np.load(args.mocap / "rest_skeleton.npz", allow_pickle=False) as skeleton:
+            rest = np.asarray(skeleton["joints_m"], np.float64)
+    result = fit(training_clips(args.mocap), rest)
     if args.hands:
         with np.load(args.hands, allow_pickle=False) as file:
             hands = np.concatenate([np.asarray(file[k], np.float64) for k in file if file[k].shape[1:] == (15, 3)])

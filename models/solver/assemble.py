@@ -46,14 +46,19 @@ def reprojection_error(o: Observations, body: Chain, rigs: SolverRigs, R: np.nda
     return out
 
 
-def assemble(
-    o: Observations, camera: Camera, rigs: SolverRigs, solution: "Solution", num_betas: int
-) -> list[MotionFrame]:
-    """Motion frames with the floor at y = 0 and the origin on the floor under the person's first place."""
-    gravity, body, rest = solution.gravity, solution.body, rigs.body.joints_m[0]
+def find_origin(solution: "Solution", rigs: SolverRigs) -> np.ndarray:
+    """(3,) point on the floor under the person's first place, in the solver's world."""
     first = int(np.flatnonzero(solution.solved)[0])
-    shift = body.trans_m[first] + rest
-    shift[1] = _floor(solution, rigs)
+    origin = solution.body.trans_m[first] + rigs.body.joints_m[0]
+    origin[1] = _floor(solution, rigs)
+    return origin
+
+
+def assemble(
+    o: Observations, camera: Camera, rigs: SolverRigs, solution: "Solution", num_betas: int, origin_m: np.ndarray
+) -> list[MotionFrame]:
+    """Motion frames in a world whose origin is ``origin_m`` (3,) of the solver's."""
+    gravity, body, shift = solution.gravity, solution.body, origin_m
     T_cam_world = np.eye(4)
     T_cam_world[:3, :3] = gravity.R_cam_world
     T_cam_world[:3, 3] = gravity.t_cam_world_m + gravity.R_cam_world @ shift

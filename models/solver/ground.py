@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 from scipy.optimize import least_squares
 
 from .energy import Chain
-from .rig import Posed, Rig
+from .rig import Rig
 
 _PITCH_PRIOR_RAD = (np.radians(6.0), np.radians(15.0))
 """Mean and spread of how far a camera looks down."""
@@ -36,6 +36,13 @@ class Gravity:
     """(3, 3)"""
     t_cam_world_m: np.ndarray
     """(3,)"""
+
+    def to_world(self, chain: Chain, root_rest_m: np.ndarray) -> Chain:
+        """A chain from the camera frame to this world; ``root_rest_m`` (3,) is the rest place of the root."""
+        R = chain.R_local.copy()
+        R[:, 0] = self.R_cam_world.T @ R[:, 0]
+        pelvis = (chain.trans_m + root_rest_m - self.t_cam_world_m) @ self.R_cam_world
+        return Chain(R, pelvis - root_rest_m)
 
 
 def centre_of_mass(joints_m: np.ndarray) -> np.ndarray:
@@ -141,17 +148,3 @@ def _fit_plane(
     start = np.array([pitch, roll, -float(np.median(points @ upright_rotation(pitch, roll)[:, 1])) if len(points) else 0.0])
     fit = least_squares(residuals, start, bounds=([-1.2, -0.7, -20], [1.4, 0.7, 20]))
     return float(fit.x[0]), float(fit.x[1]), float(fit.x[2])
-
-
-def to_world(chain: Chain, gravity: Gravity, root_rest_m: np.ndarray) -> Chain:
-    """A chain from the camera frame to the world of ``gravity``."""
-    R_world_cam = gravity.R_cam_world.T
-    R = chain.R_local.copy()
-    R[:, 0] = R_world_cam @ R[:, 0]
-    pelvis = (chain.trans_m + root_rest_m - gravity.t_cam_world_m) @ gravity.R_cam_world
-    return Chain(R, pelvis - root_rest_m)
-
-
-def contact_heights(posed: Posed, contact_points: np.ndarray) -> np.ndarray:
-    """(T, C) heights of the contact points above y = 0."""
-    return posed.points_m[:, contact_points, 1]

@@ -16,16 +16,26 @@ _WRIST = {"left": 20, "right": 21}
 
 
 def solve_hand(
-    o: Observations, side: str, body: Chain, rigs: SolverRigs, gravity: Gravity, settings: SolverSettings
+    o: Observations,
+    side: str,
+    body: Chain,
+    rigs: SolverRigs,
+    gravity: Gravity,
+    settings: SolverSettings,
+    start: np.ndarray | None = None,
+    iterations: int = 12,
 ) -> np.ndarray:
-    """(T, 15, 3) finger rotations, axis-angle. Where the hand is not seen they relax to the usual pose of a hand."""
+    """(T, 15, 3) finger rotations, axis-angle. Where the hand is not seen they relax to the usual pose of a hand.
+
+    ``start``: (T, 15, 3) where to begin, else that usual pose.
+    """
     rest = hand_prior(side).mean
     T = len(o.stamps_s)
     evidence = hand_evidence(o, side, settings)
     seen = (evidence.xy_weight > 0).any(1)
-    fingers = np.broadcast_to(rest, (T, 15, 3)).copy()
+    fingers = np.broadcast_to(rest, (T, 15, 3)).copy() if start is None else start.copy()
     if not seen.any():
-        return fingers
+        return 0.9 * fingers + 0.1 * rest  # a live hand that left relaxes bit by bit
     posed = rigs.body.forward(body.R_local, body.trans_m)
     rig = rigs.hands[side]
     R_wrist, p_wrist = posed.R_world_joint[:, _WRIST[side]], posed.joints_m[:, _WRIST[side]]
@@ -44,6 +54,6 @@ def solve_hand(
             gravity.t_cam_world_m,
             frozen=frozen,
         )
-        solved, _ = minimise(energy, Chain(R[part], trans[part]), 12)
+        solved, _ = minimise(energy, Chain(R[part], trans[part]), iterations)
         R[part, 1:] = solved.R_local[:, 1:]
     return matrix_to_axis_angle(R[:, 1:])

@@ -41,7 +41,7 @@ def initial_chain(o: Observations, rig: Rig) -> Chain:
     R = np.tile(np.eye(3), (T, NUM_BODY_JOINTS, 1, 1))
     if len(good) == 0:
         R[:, 0] = np.diag([1.0, -1.0, -1.0])  # standing, facing the camera
-        return Chain(R, _translation(o, rig, R))
+        return Chain(R, place(o, rig, R))
     near = good[np.abs(good[:, None] - np.arange(T)).argmin(0)]
     x = o.body_xyz[near]
 
@@ -74,11 +74,11 @@ def initial_chain(o: Observations, rig: Rig) -> Chain:
         R[:, j] = swing @ R_twist
         local = np.einsum("tji,tj->ti", R_twist, seen_lower)
         R[:, k] = axis_angle_to_matrix(_shortest_arc(np.broadcast_to(rest_lower, (T, 3)), local))
-    return Chain(R, _translation(o, rig, R))
+    return Chain(R, place(o, rig, R))
 
 
-def _translation(o: Observations, rig: Rig, R_local: np.ndarray) -> np.ndarray:
-    """(T, 3) translation in the camera frame that best projects the posed points, linear least squares per frame."""
+def place(o: Observations, rig: Rig, R_local: np.ndarray) -> np.ndarray:
+    """(T, 3) translation that best projects the posed points, all in the camera frame; linear least squares per frame."""
     T = len(R_local)
     posed = rig.forward(R_local, np.zeros((T, 3)))
     P = len(BODY_POINT_PROXY)

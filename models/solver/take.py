@@ -11,9 +11,9 @@ from ..camera import Camera
 from ..errors import HmcapError
 from ..motion import MotionFrame
 from ..proxies import Proxies
-from .assemble import assemble
+from .assemble import assemble, find_origin
 from .energy import Chain, Energy, Evidence, Ground, Weights, minimise
-from .ground import Gravity, contact_probability, estimate_gravity, to_world
+from .ground import Gravity, contact_probability, estimate_gravity
 from .hands import solve_hand
 from .initialise import initial_chain
 from .observations import Observations, body_evidence, stack
@@ -26,7 +26,7 @@ from .swaps import undo_swaps
 from .terms import body_weights
 
 _SAMPLE_FRAMES = 80
-_IN_CAMERA = Gravity(np.eye(3), np.zeros(3))
+IN_CAMERA = Gravity(np.eye(3), np.zeros(3))
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def solve_take(
         betas = take_shape(observed, rigs.body, settings, model)
         rigs = rigs.with_shape(betas)
         solution = _solve_segments(observed, segments, rigs, betas, settings, report)
-    return assemble(observed, camera, rigs, solution, model.num_betas)
+    return assemble(observed, camera, rigs, solution, model.num_betas, find_origin(solution, rigs))
 
 
 def take_shape(o: Observations, rig: Rig, settings: SolverSettings, model: BodyModel) -> np.ndarray:
@@ -111,12 +111,13 @@ def _solve_segments(
     chains = []
     for piece, e in zip(pieces, evidence, strict=True):
         start = initial_chain(piece, rigs.body)
-        chains.append(solve_windows(rigs.body, e, weights, start, _IN_CAMERA, None, settings, 8))
+        chains.append(solve_windows(rigs.body, e, weights, start, IN_CAMERA, None, settings, 8))
         tick(len(e.stamps_s), 0.4)
-    gravity = _gravity(pieces, chains, rigs.body)
-    contacts = []
+    gravity, joined = gravity_of(pieces, chains, rigs.body)
+    contacts, begin = [], 0
     for i, (piece, e) in enumerate(zip(pieces, evidence, strict=True)):
-        chain = to_world(chains[i], gravity, rigs.body.joints_m[0])
+        chain = joined.frames(slice(begin, begin + len(e.stamps_s)))
+        begin += len(e.stamps_s)
         for iterations in (5, 8):  # contacts are read anew from the better motion
             contact = find_contacts(piece, chain, rigs.body, gravity)
             ground = floor_for(contact)
@@ -127,12 +128,14 @@ def _solve_segments(
     return _fill(o, segments, rigs, betas, gravity, chains, contacts, settings, tick)
 
 
-def _gravity(pieces: list[Observations], chains: list[Chain], rig: Rig) -> Gravity:
+def gravity_of(pieces: list[Observations], chains: list[Chain], rig: Rig) -> tuple[Gravity, Chain]:
+    """Gravity and floor from pieces solved in the camera frame, and all their frames joined in that world."""
     bounds = np.cumsum([0, *(len(p.stamps_s) for p in pieces)])
     parts = [slice(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     joined = Chain(np.concatenate([c.R_local for c in chains]), np.concatenate([c.trans_m for c in chains]))
     seen = np.concatenate([feet_seen(p) for p in pieces])
-    return estimate_gravity(joined, rig, CONTACT_INDEX, [p.stamps_s for p in pieces], parts, seen)
+    gravity = estimate_gravity(joined, rig, CONTACT_INDEX, [p.stamps_s for p in pieces], parts, seen)
+    return gravity, gravity.to_world(joined, rig.joints_m[0])
 
 
 def feet_seen(o: Observations) -> np.ndarray:
