@@ -210,7 +210,8 @@ class _Run:
             recent = RecentFrames()
             with Interrupts() as interrupts:
                 stats = self._pass_1([*sinks, recent], motion, interrupts, show)
-            take = Take(self.header, tuple(recent.proxies), tuple(recent.motion), None, 0)
+            header = with_measured_fps(self.header, [p.stamp_s for p in recent.proxies])
+            take = Take(header, tuple(recent.proxies), tuple(recent.motion), None, 0)
             report = dataclasses.replace(
                 summarise(take, stats, tuple(self.warnings)), frames=stats.frames, duration_s=stats.elapsed_s
             )
@@ -307,7 +308,10 @@ def _solve_again(take: Take, path: Path, final: Path, display: Display, solve: S
     solved = dataclasses.replace(take, motion=tuple(motion), revision=max(1, take.revision + 1))
     saved = write_take(final, take, motion, summarise(solved).to_dict())
     if path != final:
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:
+            display.say(f"{path} is no longer needed and could not be removed: {error.strerror or error}.")
     display.say(f"The solved motion was added to {final}.")
     return saved
 
@@ -325,7 +329,9 @@ def _solve_all(
         def advance(share: float) -> None:
             progress.update(round(share * len(proxies)))
 
-        return solve(proxies, camera, settings=settings, model=body, progress=advance)
+        motion = solve(proxies, camera, settings=settings, model=body, progress=advance)
+        progress.update(len(proxies))
+        return motion
 
 
 def _write_files(

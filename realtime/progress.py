@@ -37,6 +37,12 @@ class Display:
 
     def table(self, title: str, rows: Iterable[tuple[str, str]]) -> None:
         """A short two-column table."""
+        rows = list(rows)
+        if not self._console.is_terminal:
+            width = max((len(name) for name, _ in rows), default=0)
+            for line in (title, *(f"{name:<{width}}  {value}" for name, value in rows)):
+                self.say(line)
+            return
         table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
         table.add_column(no_wrap=True, style="bold")
         table.add_column(overflow="fold")

@@ -379,11 +379,20 @@ def test_a_take_that_was_broken_off_is_solved_by_the_export(tmp_path):
             for p in proxies
         ]  # fmt: skip
 
+    unsolved = (tmp_path / "a.hmcap").read_bytes()
     result = export_take(tmp_path / "a.hmcap", to="bvh", solve=solve)
     assert result.files == (tmp_path / "a.bvh",)
     take = read_take(tmp_path / "a.hmcap")
     assert take.solved
     assert take.revision == 1
+    # What a killed process leaves is exported from under its working name, and then has its final one.
+    (tmp_path / "c.hmcap.part").write_bytes(unsolved[:-100])
+    result = export_take(tmp_path / "c.hmcap.part", to="npz", solve=solve)
+    assert result.take == tmp_path / "c.hmcap"
+    assert result.files == (tmp_path / "c.npz",)
+    assert len(read_take(result.take).motion) == 8
+    assert not (tmp_path / "c.hmcap.part").exists()
+
     with TakeWriter(tmp_path / "b.hmcap", HEADER) as writer:
         writer.add_proxies(Proxies.absent(0, 0.0, (8, 6)))
     with pytest.raises(HmcapError, match="nobody"):

@@ -1,8 +1,11 @@
 """Sources: stamps, rotation, odd formats, damaged files, and one clear paragraph for whatever is no video."""
 
+import functools
 import itertools
 import struct
+import threading
 from fractions import Fraction
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -249,6 +252,25 @@ def test_an_unreachable_address_keeps_the_password_out_of_the_message():
     with pytest.raises(HmcapError, match=r"me:\*\*\*@127") as caught:
         open_source("http://me:secret@127.0.0.1:9/clip.mp4")
     assert "secret" not in str(caught.value)
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_file_behind_an_address_is_read_like_a_file(tmp_path):
+    write_video(tmp_path / "a.mp4", 30, options={"movflags": "faststart"})
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        frames, source = read(f"http://127.0.0.1:{server.server_address[1]}/a.mp4")
+        server.shutdown()
+        thread.join()
+    assert len(frames) == 30
+    assert source.name == "a"
+    assert not source.live
 
 
 def test_a_rate_for_a_file_that_has_its_own_is_refused(tmp_path):
