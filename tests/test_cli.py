@@ -252,9 +252,7 @@ def test_without_words_it_helps_and_says_so_by_its_code(capsys):
     assert "hmcap --webcam 0" in out
 
 
-@pytest.mark.parametrize(
-    "words", [["--help"], ["export", "--help"], ["models", "--help"], ["doctor", "--help"], ["--version"]]
-)
+@pytest.mark.parametrize("words", ["--help", "export --help", "models --help", "doctor --help", "--version"])
 def test_help_and_version_work(words, capsys):
     with pytest.raises(SystemExit) as caught:
         main(words.split())
