@@ -1,6 +1,6 @@
 """The classical solver frame by frame: a short window of the latest frames, each one's motion given at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -51,7 +51,8 @@ class LiveSolver:
 
     def __init__(self, camera: Camera, settings: SolverSettings | None = None, *, model: BodyModel | None = None) -> None:
         self._camera = camera
-        self._settings = settings or SolverSettings()
+        settings = settings or SolverSettings()
+        self._settings = replace(settings, acceleration_scale=settings.live_acceleration_scale)
         self._model = model or load_body()
         self._mean_rigs = build_rigs(self._model)
         self._rigs = self._mean_rigs
