@@ -37,13 +37,14 @@ OTHER_SIDE = np.array([BLAZEPOSE_NAMES.index(_other_side(name)) for name in BLAZ
 
 
 def exchange_sides(body: Body) -> Body:
-    """The same landmarks with left and right exchanged."""
+    """The same landmarks with left and right exchanged, without their 3-D: that was made for a body facing the other
+    way, and misleads whoever believes it."""
     return replace(
         body,
         xy_px=body.xy_px[OTHER_SIDE],
         visibility=body.visibility[OTHER_SIDE],
         in_frame=body.in_frame[OTHER_SIDE],
-        xyz_m=body.xyz_m[OTHER_SIDE],
+        xyz_m=np.full_like(body.xyz_m, np.nan),
     )
 
 
