@@ -65,7 +65,7 @@ class WorldFrame:
 def heading_rotation(R_cam_human: np.ndarray) -> np.ndarray:
     """(..., 3, 3) turn about Y that brings the camera's front axis into the y-z plane, looking along -Z: Q.
 
-    A camera that looks straight down or up has a front axis without heading. It takes that from which it was tipped: the
+    A camera that looks straight down or up has a front axis without heading. It takes the one it was tipped from: the
     upper edge of the image is ahead of a camera that looks down, the lower edge of one that looks up.
     """
     R = np.asarray(R_cam_human, np.float64)
