@@ -12,8 +12,12 @@ from .rig import Rig
 _PITCH_PRIOR_RAD = (np.radians(6.0), np.radians(15.0))
 """Mean and spread of how far a camera looks down."""
 _ROLL_SPREAD_RAD = np.radians(8.0)
-_BALANCE_SIGMA_RAD = np.radians(5.0)
-"""How far the line from the support to the body's centre leans off the vertical, averaged over a take."""
+_BALANCE_SIGMA_RAD = np.radians(4.0)
+"""How far the line from the support to the body's centre leans off the vertical, averaged over a long take."""
+_BALANCE_FRAMES = 20
+"""Frames of standing after which that average begins to be worth its sigma."""
+_STRAIGHT_LEG = 0.85
+"""Hip to ankle as a share of the whole leg above which a person stands: sitting, the feet bear little."""
 _PLANE_SIGMA_M = 0.04
 _DEPTH_SIGMA = 0.06
 """Error of a foot's depth, as a fraction of its distance."""
@@ -99,6 +103,7 @@ def estimate_gravity(
     posed = rig.forward(chain.R_local, chain.trans_m)
     feet = posed.points_m[:, contact_points]
     mass = centre_of_mass(posed.joints_m)
+    upright = leg_stretch(posed.joints_m, rig.joints_m) > _STRAIGHT_LEG
     pitch, roll, height = _PITCH_PRIOR_RAD[0], 0.0, 0.0
     for _ in range(4):
         R = upright_rotation(pitch, roll)
@@ -106,13 +111,22 @@ def estimate_gravity(
         stand = np.zeros(world.shape[:2])
         for stamps, piece in zip(stamps_s, pieces, strict=True):
             stand[piece] = contact_probability(world[piece], stamps, np.zeros(3), seen[piece])
-        pitch, roll, height = _fit_plane(feet, mass, stand, pitch, roll)
+        pitch, roll, height = _fit_plane(feet, mass, stand, upright, pitch, roll)
     R = upright_rotation(pitch, roll)
     return Gravity(R, -R @ np.array([0.0, height, 0.0]))
 
 
+def leg_stretch(joints_m: np.ndarray, rest_m: np.ndarray) -> np.ndarray:
+    """(T,) distance from hip to ankle of the straighter leg, as a share of its length, from joints (T, 22, 3)."""
+    share = []
+    for hip, knee, ankle in ((1, 4, 7), (2, 5, 8)):
+        length = np.linalg.norm(rest_m[knee] - rest_m[hip]) + np.linalg.norm(rest_m[ankle] - rest_m[knee])
+        share.append(np.linalg.norm(joints_m[:, ankle] - joints_m[:, hip], axis=-1) / length)
+    return np.maximum(*share)
+
+
 def _fit_plane(
-    feet: np.ndarray, mass: np.ndarray, stand: np.ndarray, pitch: float, roll: float
+    feet: np.ndarray, mass: np.ndarray, stand: np.ndarray, upright: np.ndarray, pitch: float, roll: float
 ) -> tuple[float, float, float]:
     """Pitch, roll (radians) and height of the camera above the floor (m)."""
     weight = stand.sum(1)
@@ -121,9 +135,12 @@ def _fit_plane(
         lowest = (feet @ upright_rotation(pitch, roll))[..., 1].min()
         return pitch, roll, float(-lowest)
     support = (feet * stand[..., None]).sum(1) / np.maximum(weight, 1e-6)[:, None]
-    lean = mass[use] - support[use]
-    lean /= np.linalg.norm(lean, axis=-1, keepdims=True)
-    mean_lean = np.median(lean, axis=0)
+    balanced = use & upright
+    mean_lean, balance = np.zeros(3), 0.0
+    if balanced.any():
+        lean = mass[balanced] - support[balanced]
+        mean_lean = np.median(lean / np.linalg.norm(lean, axis=-1, keepdims=True), axis=0)
+        balance = 1 / (_BALANCE_SIGMA_RAD * np.sqrt(1 + _BALANCE_FRAMES / balanced.sum()))
     points, w = feet[stand > 0.5], stand[stand > 0.5]
     # A foot is uncertain along its ray. Seen at a grazing angle that hardly moves it off the floor; a plane fitted
     # without this would lean into the rays.
@@ -140,11 +157,11 @@ def _fit_plane(
         return np.concatenate(
             [
                 [(v[0] - _PITCH_PRIOR_RAD[0]) / _PITCH_PRIOR_RAD[1], v[1] / _ROLL_SPREAD_RAD],
-                tilt / _BALANCE_SIGMA_RAD,
+                tilt * balance,
                 plane,
             ]
         )
 
     start = np.array([pitch, roll, -float(np.median(points @ upright_rotation(pitch, roll)[:, 1])) if len(points) else 0.0])
-    fit = least_squares(residuals, start, bounds=([-1.2, -0.7, -20], [1.4, 0.7, 20]))
+    fit = least_squares(residuals, start, bounds=([-0.7, -0.4, -20], [1.2, 0.4, 20]))
     return float(fit.x[0]), float(fit.x[1]), float(fit.x[2])

@@ -9,7 +9,7 @@ import numpy as np
 from ..skeleton import JOINT_NAMES
 
 _LIMITS = {  # component ranges of the axis-angle vector in radians, left side; mirrored for the right
-    "left_hip": ((-2.3, 0.7), (-1.0, 1.0), (-0.9, 1.2)),
+    "left_hip": ((-2.3, 0.5), (-1.0, 1.0), (-0.9, 1.2)),
     "left_knee": ((-0.05, 2.7), (-0.35, 0.35), (-0.35, 0.35)),
     "left_ankle": ((-0.9, 0.9), (-0.7, 0.7), (-0.6, 0.6)),
     "left_foot": ((-0.7, 0.6), (-0.1, 0.1), (-0.1, 0.1)),

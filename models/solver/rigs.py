@@ -17,9 +17,8 @@ BODY_POINT_PROXY = np.array([PROXY_NAMES.index(n) for n in BODY_POINTS])
 NUM_BODY_POINTS = len(BODY_POINTS)
 CONTACT_INDEX = np.arange(NUM_BODY_POINTS, NUM_BODY_POINTS + len(CONTACT_POINTS))
 """Indices of the contact points among the points of the body rig; they follow the proxies."""
-_TOES = np.array([SOLE_POINTS.index(f"{s}_toe") for s in ("left", "right")])
-TOE_INDEX = CONTACT_INDEX[-1] + 1 + np.arange(len(_TOES))
-"""Indices of the points under the toes; they follow the contact points."""
+SOLE_INDEX = CONTACT_INDEX[-1] + 1 + np.arange(len(SOLE_POINTS))
+"""Indices of the points of the soles; they follow the contact points."""
 
 HAND_JOINTS = {
     "left": np.array([JOINT_NAMES.index("left_wrist"), *range(25, 40)]),
@@ -57,7 +56,7 @@ def _body_rig(model: BodyModel, markers: ProxyRig, contact: ProxyRig, soles: Pro
     return Rig(
         PARENTS[:NUM_BODY_JOINTS],
         np.asarray(model.J_template[:NUM_BODY_JOINTS], np.float64),
-        np.concatenate([joint, contact.joint, soles.joint[_TOES]]),
+        np.concatenate([joint, contact.joint, soles.joint]),
         _joined(markers.points_template, contact.points_template, soles.points_template),
         np.asarray(model.J_shapedirs[:NUM_BODY_JOINTS], np.float64),
         _joined(markers.points_shapedirs, contact.points_shapedirs, soles.points_shapedirs),
@@ -65,7 +64,7 @@ def _body_rig(model: BodyModel, markers: ProxyRig, contact: ProxyRig, soles: Pro
 
 
 def _joined(proxies: np.ndarray, contact: np.ndarray, soles: np.ndarray) -> np.ndarray:
-    return np.concatenate([proxies[BODY_POINT_PROXY], contact, soles[_TOES]]).astype(np.float64)
+    return np.concatenate([proxies[BODY_POINT_PROXY], contact, soles]).astype(np.float64)
 
 
 def _first_body_ancestor(joint: int) -> int:

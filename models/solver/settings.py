@@ -35,7 +35,7 @@ class SolverSettings:
     """Speed left in a foot point that stands."""
     sigma_contact_height_m: float = 0.015
     """Height above the floor left in a foot point that stands."""
-    sigma_penetration_m: float = 0.01
+    sigma_penetration_m: float = 0.005
     """Softness of the floor."""
     window: int = 180
     """Frames solved at once."""

@@ -18,7 +18,7 @@ from .hands import solve_hand
 from .initialise import initial_chain
 from .observations import Observations, body_evidence, stack
 from .rig import Rig
-from .rigs import CONTACT_INDEX, TOE_INDEX, SolverRigs, build_rigs
+from .rigs import CONTACT_INDEX, SOLE_INDEX, SolverRigs, build_rigs
 from .segments import find_segments, windows
 from .settings import SolverSettings
 from .shape import solve_shape, stature
@@ -152,9 +152,9 @@ def find_contacts(o: Observations, chain: Chain, rig: Rig, gravity: Gravity) -> 
 
 
 def floor_for(contact: np.ndarray) -> Ground:
-    """The floor under the contact points (T, 4), and under the toes, which only must not sink into it."""
-    toes = np.zeros((len(contact), len(TOE_INDEX)))
-    return Ground(np.concatenate([CONTACT_INDEX, TOE_INDEX]), np.concatenate([contact, toes], axis=1))
+    """The floor under the contact points (T, 4), and under the whole soles, which only must not sink into it."""
+    free = np.zeros((len(contact), len(SOLE_INDEX)))
+    return Ground(np.concatenate([CONTACT_INDEX, SOLE_INDEX]), np.concatenate([contact, free], axis=1))
 
 
 def solve_windows(
