@@ -204,7 +204,7 @@ class VideoSource(Source):
 
 
 def _is_picture(stream: VideoStream) -> bool:
-    return bool(int(stream.disposition) & 0x0400)  # AV_DISPOSITION_ATTACHED_PIC
+    return bool(stream.disposition.value & 0x0400)  # AV_DISPOSITION_ATTACHED_PIC; int() of it came with PyAV 18
 
 
 def _count_from_duration(stream: VideoStream, container: InputContainer, fps: float) -> int | None:
