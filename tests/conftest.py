@@ -8,7 +8,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-
 from hmcap.engines import registry
 from hmcap.models.errors import HmcapError
 

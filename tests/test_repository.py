@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
 from hmcap.realtime.cli import capture_parser
 from hmcap.tools import check
 
