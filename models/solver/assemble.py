@@ -34,7 +34,7 @@ def group_confidence(confidence: np.ndarray) -> np.ndarray:
 
 
 def reprojection_error(o: Observations, body: Chain, rigs: SolverRigs, R: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """(T,) median distance of seen and projected body proxies, per cent of the body's height; NaN where none is seen."""
+    """(T,) median distance of seen and projected body proxies, per cent of the body's height; NaN: none seen."""
     points = rigs.body.forward(body.R_local, body.trans_m).points_m[:, :25] @ R.T + t
     xy = points[..., :2] / np.maximum(points[..., 2:], 0.05)
     index = BODY_POINT_PROXY[:25]
@@ -74,7 +74,7 @@ def assemble(
         frames.append(
             MotionFrame(
                 index=int(o.index[i]),
-                stamp_s=float(o.stamps_s[i]),
+                stamp_s=float(o.source_stamps_s[i]),
                 present=present,
                 betas=betas[:num_betas],
                 poses=poses[i].astype(np.float32),

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..camera import Camera
 from ..proxies import BLAZEPOSE_NAMES, NUM_PROXIES, Proxies
-from .energy import Evidence
+from .energy import REFERENCE_FPS, Evidence
 from .rigs import BODY_POINT_PROXY, BODY_POINTS, HAND_BONES
 from .settings import SolverSettings
 
@@ -32,6 +32,12 @@ _BODY_SEGMENTS = [  # bones whose direction the body network's 3-D gives, by lan
 ]
 _TO_POINT = {"foot_index": "big_toe", "index": "hand_index1", "pinky": "hand_pinky1"}
 _HAND_SEGMENTS = [("wrist", "hand_index1"), ("wrist", "hand_pinky1"), ("hand_index1", "hand_pinky1")]
+_SHORTEST_FRAME_S = 5e-4
+"""Stamps closer than this, or going back, say nothing about time."""
+_FAR_PX = 5.0
+"""A proxy farther from the middle of the image than this, in longer image sides, is a fault and not a sighting."""
+_FAR_M = 5.0
+"""The same for relative 3-D."""
 _HAND_LANDMARK = {"wrist": 0, "hand_index1": 5, "hand_pinky1": 17}
 
 
@@ -50,7 +56,9 @@ _SEGMENTS = np.array(
 )
 _BLAZE_SEGMENTS = np.array([(_BLAZE[a], _BLAZE[b]) for a, b in _BODY_SEGMENTS])
 # the body network's guess of a hand's knuckles is coarse, and so are short segments of the head
-_SOFT = np.array([0.5 if "index" in b and "foot" not in b or "pinky" in b or "nose" in b else 1.0 for _, b in _BODY_SEGMENTS])
+_SOFT = np.array(
+    [0.5 if ("index" in b and "foot" not in b) or "pinky" in b or "nose" in b else 1.0 for _, b in _BODY_SEGMENTS]
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,10 @@ class Observations:
 
     index: np.ndarray
     """(T,) frame numbers."""
+    source_stamps_s: np.ndarray
+    """(T,) time stamps as the source gave them."""
     stamps_s: np.ndarray
-    """(T,)"""
+    """(T,) the same, made to increase (:func:`increasing`)."""
     present: np.ndarray
     """(T,) bool"""
     xy: np.ndarray
@@ -77,7 +87,7 @@ class Observations:
     def frames(self, s: slice | np.ndarray) -> "Observations":
         """Some of the frames."""
         return Observations(
-            self.index[s], self.stamps_s[s], self.present[s], self.xy[s], self.confidence[s], self.body_xyz[s],
+            self.index[s], self.source_stamps_s[s], self.stamps_s[s], self.present[s], self.xy[s], self.confidence[s], self.body_xyz[s],
             self.hands_xyz[s], self.size[s],
         )  # fmt: skip
 
@@ -87,18 +97,23 @@ def stack(proxies: Sequence[Proxies], camera: Camera) -> Observations:
     T = len(proxies)
     xy_px = np.array([p.xy_px for p in proxies], np.float64).reshape(T, NUM_PROXIES, 2)
     confidence = np.array([p.confidence for p in proxies], np.float64).reshape(T, NUM_PROXIES)
-    finite = np.isfinite(xy_px).all(-1)
-    confidence = np.where(finite, confidence, 0.0)
-    xy_px = np.where(finite[..., None], xy_px, 0.0)
     sizes = np.array([p.image_size_px for p in proxies], np.float64).reshape(T, 1, 2)
+    with np.errstate(invalid="ignore"):
+        off = np.abs(xy_px - sizes / 2).max(-1)
+        believable = (off <= _FAR_PX * sizes.max(-1)) & (sizes.min(-1) >= 1) & np.isfinite(confidence)
+    xy_px = np.where(believable[..., None], xy_px, 0.0)
     xy_px = xy_px * np.array([camera.width_px, camera.height_px]) / np.maximum(sizes, 1)
     if camera.dist:
         flat = cv2.undistortPoints(xy_px.reshape(-1, 1, 2), camera.K, np.array(camera.dist, np.float64))
         xy = flat.reshape(T, NUM_PROXIES, 2)
+        believable &= np.isfinite(xy).all(-1)
+        xy = np.where(believable[..., None], xy, 0.0)
     else:
         xy = (xy_px - [camera.cx_px, camera.cy_px]) / [camera.fx_px, camera.fy_px]
-    body = np.array([p.body_xyz_m for p in proxies], np.float64).reshape(T, 33, 3)
-    hands = np.array([p.hands_xyz_m for p in proxies], np.float64).reshape(T, 2, 21, 3)
+    confidence = np.clip(np.where(believable, confidence, 0.0), 0.0, 1.0)
+    body = _near(np.array([p.body_xyz_m for p in proxies], np.float64).reshape(T, 33, 3))
+    hands = _near(np.array([p.hands_xyz_m for p in proxies], np.float64).reshape(T, 2, 21, 3))
+    stamps = np.array([p.stamp_s for p in proxies], np.float64)
     seen = confidence > 0
     present = seen[:, :25].sum(1) >= 4
     body = _face_the_camera(body, _centre(xy, confidence, slice(0, 25)))
@@ -106,7 +121,8 @@ def stack(proxies: Sequence[Proxies], camera: Camera) -> Observations:
         hands[:, side] = _face_the_camera(hands[:, side], _centre(xy, confidence, part))
     return Observations(
         np.array([p.index for p in proxies]),
-        np.array([p.stamp_s for p in proxies], np.float64),
+        stamps,
+        increasing(stamps),
         present,
         xy,
         confidence,
@@ -114,6 +130,23 @@ def stack(proxies: Sequence[Proxies], camera: Camera) -> Observations:
         hands,
         _body_size(xy, confidence, body, present),
     )
+
+
+def increasing(stamps_s: np.ndarray) -> np.ndarray:
+    """(T,) stamps in which every one that repeats, goes back or is no number is put one usual frame after the last."""
+    step = np.diff(stamps_s)
+    good = step > _SHORTEST_FRAME_S
+    if good.all():
+        return stamps_s
+    usual = float(np.median(step[good])) if good.any() else 1 / REFERENCE_FPS
+    first = stamps_s[0] if np.isfinite(stamps_s[0]) else 0.0
+    return np.cumsum([first, *np.where(good, step, usual)])
+
+
+def _near(xyz: np.ndarray) -> np.ndarray:
+    """Relative 3-D with NaN for what is no number, or no part of a body."""
+    with np.errstate(invalid="ignore"):
+        return np.where((np.abs(xyz) < _FAR_M).all(-1, keepdims=True), xyz, np.nan)
 
 
 def _centre(xy: np.ndarray, confidence: np.ndarray, part: slice) -> np.ndarray:
@@ -144,7 +177,7 @@ def _face_the_camera(xyz: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def _body_size(xy: np.ndarray, confidence: np.ndarray, body: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Height of the standing body in normalised units: extent seen over extent in metres of the network's 3-D, x 1.7 m."""
+    """Height of a standing body in normalised units: extent seen over extent in metres of the network's 3-D, x 1.7."""
     pairs = [(_BLAZE[a], _BLAZE[b], _point(a), _point(b)) for a, b in _BODY_SEGMENTS[:14]]
     a3, b3, a2, b2 = (np.array(c) for c in zip(*pairs, strict=True))
     c = np.minimum(confidence[:, BODY_POINT_PROXY[a2]], confidence[:, BODY_POINT_PROXY[b2]])
