@@ -18,6 +18,9 @@ _LIMBS = (  # upper joint, lower joint, end; hinge axis of the lower joint in th
     ("right_hip", "right_knee", "right_ankle", (1.0, 0.0, 0.0), 0.8),
 )
 
+_FLAT_TRUNK_M2 = 1e-4
+"""Area spanned by hips and shoulders below which they give no direction."""
+
 
 def _unit(v: np.ndarray) -> np.ndarray:
     return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
@@ -31,13 +34,27 @@ def _shortest_arc(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return axis / np.maximum(s, 1e-9) * angle
 
 
+def _trunk(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(T, 3) leftward across hips and shoulders, and (T, 3) from hips to shoulders, of landmarks (T, 33, 3)."""
+    left_hip, right_hip, left_shoulder, right_shoulder = (
+        xyz[:, _BLAZE[f"{side}_{part}"]] for part in ("hip", "shoulder") for side in ("left", "right")
+    )
+    left = left_hip - right_hip + 0.5 * (left_shoulder - right_shoulder)
+    return left, left_shoulder + right_shoulder - left_hip - right_hip
+
+
+def _has_trunk(xyz: np.ndarray) -> np.ndarray:
+    """(T,) bool: hips and shoulders span a plane, so that the trunk has a direction."""
+    return np.linalg.norm(np.cross(*_trunk(xyz)), axis=-1) > _FLAT_TRUNK_M2
+
+
 def initial_chain(o: Observations, rig: Rig) -> Chain:
     """Body chain in the camera frame: trunk from hips and shoulders, limbs turned along their bones, depth from size.
 
     Frames without 3-D take the pose of the nearest frame that has it.
     """
     T = len(o.stamps_s)
-    good = np.flatnonzero(o.present & np.isfinite(o.body_xyz).all((1, 2)))
+    good = np.flatnonzero(o.present & np.isfinite(o.body_xyz).all((1, 2)) & _has_trunk(o.body_xyz))
     R = np.tile(np.eye(3), (T, NUM_BODY_JOINTS, 1, 1))
     if len(good) == 0:
         R[:, 0] = np.diag([1.0, -1.0, -1.0])  # standing, facing the camera
@@ -48,8 +65,8 @@ def initial_chain(o: Observations, rig: Rig) -> Chain:
     def at(name: str) -> np.ndarray:
         return x[:, _BLAZE[name]]
 
-    left = _unit(at("left_hip") - at("right_hip") + 0.5 * (at("left_shoulder") - at("right_shoulder")))
-    up = _unit((at("left_shoulder") + at("right_shoulder")) - (at("left_hip") + at("right_hip")))
+    left, up = _trunk(x)
+    left, up = _unit(left), _unit(up)
     front = _unit(np.cross(left, up))
     R_root = np.stack([np.cross(up, front), up, front], axis=-1)
     R[:, 0] = R_root
@@ -78,7 +95,7 @@ def initial_chain(o: Observations, rig: Rig) -> Chain:
 
 
 def place(o: Observations, rig: Rig, R_local: np.ndarray) -> np.ndarray:
-    """(T, 3) translation that best projects the posed points, all in the camera frame; linear least squares per frame."""
+    """(T, 3) translation that best projects the posed points, in the camera frame; linear least squares per frame."""
     T = len(R_local)
     posed = rig.forward(R_local, np.zeros((T, 3)))
     P = len(BODY_POINT_PROXY)
@@ -96,4 +113,3 @@ def place(o: Observations, rig: Rig, R_local: np.ndarray) -> np.ndarray:
         return np.broadcast_to([0.0, 0.0, 3.0], (T, 3)) - rig.joints_m[0]
     good = np.flatnonzero(~bad)
     return np.stack([np.interp(np.arange(T), good, t[good, i]) for i in range(3)], axis=-1)
-
