@@ -1,4 +1,4 @@
-"""What every inference back end offers: named numpy arrays in, named numpy arrays out, and the truth about the device."""
+"""What every inference back end offers: named numpy arrays in and out, and the truth about the device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -50,5 +50,12 @@ class Camera:
         """The same camera for another resolution of the same picture."""
         sx, sy = width_px / self.width_px, height_px / self.height_px
         return Camera(
-            width_px, height_px, self.fx_px * sx, self.fy_px * sy, self.cx_px * sx, self.cy_px * sy, self.dist, self.source
+            width_px,
+            height_px,
+            self.fx_px * sx,
+            self.fy_px * sy,
+            self.cx_px * sx,
+            self.cy_px * sy,
+            self.dist,
+            self.source,
         )

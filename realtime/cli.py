@@ -115,9 +115,6 @@ def capture_parser() -> argparse.ArgumentParser:
     )
     camera.add_argument("--focal-px", metavar="PX", type=float, help="focal length in pixels")
     camera.add_argument("--calib", metavar="FILE", help="calibration: OpenCV YAML/XML/JSON, plain JSON, Pose2Sim TOML")
-    moves = camera.add_mutually_exclusive_group()
-    moves.add_argument("--static-camera", action="store_true", help="the camera stands still (default)")
-    moves.add_argument("--moving-camera", dest="static_camera", action="store_false", help="the camera moves")
 
     person = parser.add_argument_group("person")
     person.add_argument(

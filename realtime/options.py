@@ -47,8 +47,6 @@ class CaptureOptions:
     sensor_mm: float | None = None
     focal_px: float | None = None
     calib: str | Path | None = None
-    static_camera: bool = True
-    """Whether the camera stands still for the whole take."""
 
     subject: str | int = "largest"
     """Whom to follow: ``largest``, ``left``, ``right`` or a number counted from the left, from 0."""
@@ -100,18 +98,18 @@ class CaptureOptions:
 
     def solver_settings(self) -> SolverSettings:
         """The options that concern the solver."""
-        return SolverSettings(height_m=self.height_m, static_camera=self.static_camera)
+        return SolverSettings(height_m=self.height_m)
 
     def to_settings(self) -> dict[str, Any]:
         """What the take keeps: everything that says how it was made, as plain values."""
-        kept = ("subject", "height_m", "static_camera", "start", "end", "max_frames", "engine", "device", "threads")
+        kept = ("subject", "height_m", "start", "end", "max_frames", "engine", "device", "threads")
         settings = {name: getattr(self, name) for name in kept}
         return settings | {"body": None if self.body is None else str(Path(self.body).expanduser().resolve())}
 
 
 def options_from_settings(settings: Any) -> CaptureOptions:
     """The part of the options that solving an earlier take again needs, from what the take kept."""
-    known = {name: settings[name] for name in ("height_m", "static_camera", "body") if settings.get(name) is not None}
+    known = {name: settings[name] for name in ("height_m", "body") if settings.get(name) is not None}
     try:
         return CaptureOptions(**known)
     except TypeError as error:

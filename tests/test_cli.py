@@ -89,7 +89,7 @@ def test_a_video_becomes_a_take_exports_overlay_and_report(stages, video, tmp_pa
     report, overlay = tmp_path / "r" / "report.json", tmp_path / "over.mp4"
     code, out, err = run(
         capsys, "--video", video, "--export", "bvh,npz", "--overlay", overlay, "--report", report, "--fov-deg", 62,
-        "--height-m", 1.7, "--moving-camera",
+        "--height-m", 1.7,
     )  # fmt: skip
     assert (code, err) == (0, "")
     for name in ("dance.hmcap", "dance.bvh", "dance.npz", "over.mp4"):
@@ -100,7 +100,7 @@ def test_a_video_becomes_a_take_exports_overlay_and_report(stages, video, tmp_pa
     assert take.camera.fov_deg == pytest.approx(62)
     assert take.camera.source == "--fov-deg"
     assert take.header.settings["height_m"] == 1.7
-    assert (stages[0].settings.height_m, stages[0].settings.static_camera) == (1.7, False)
+    assert stages[0].settings.height_m == 1.7
     stored = json.loads(report.read_text())
     assert stored["frames"] == 20
     assert stored["foot_sliding_mm"] == pytest.approx(0, abs=1e-6)

@@ -10,7 +10,7 @@ from hmcap.models.solver.banded import NormalEquations
 from hmcap.models.solver.energy import Chain, Energy, Evidence, Ground, geman_mcclure, minimise
 from hmcap.models.solver.ground import contact_probability, upright_rotation
 from hmcap.models.solver.prior import body_prior, hand_prior
-from hmcap.models.solver.rigs import CONTACT_INDEX, NUM_BODY_POINTS, TOE_INDEX, SolverRigs, build_rigs
+from hmcap.models.solver.rigs import CONTACT_INDEX, NUM_BODY_POINTS, SOLE_INDEX, SolverRigs, build_rigs
 from hmcap.models.solver.segments import windows
 from hmcap.models.solver.settings import SolverSettings
 from hmcap.models.solver.shape import solve_shape, stature
@@ -161,7 +161,7 @@ def test_gradient_beyond_the_joint_limits(rigs):
 def test_gradient_of_the_floor_and_of_standing_feet(rigs):
     rng = np.random.default_rng(8)
     T = 3
-    points = np.concatenate([CONTACT_INDEX, TOE_INDEX])
+    points = np.concatenate([CONTACT_INDEX, SOLE_INDEX])
     ground = Ground(points, rng.random((T, len(points))))
     energy = only(body_energy(rigs, rng, T, ground=ground), "_ground")
     chain = random_chain(rng, T, 22, 0.2, 0.02)

@@ -10,6 +10,7 @@ each joint shows, and mean and covariance of the 15 finger rotations of a right 
 import argparse
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def training_clips(folder: Path) -> list[Path]:
     clips = [folder / r["source"] / f"{r['clip']}.npz" for r in chosen]
     missing = [c for c in clips if not c.is_file()]
     if missing or not clips:
-        raise HmcapError(f"expected the clips that {index} lists, found {len(missing)} of them missing, the first {missing[:1]}")
+        raise HmcapError(f"Expected the clips that {index} lists, found {len(missing)} of them missing: {missing[:1]}.")
     return clips
 
 
@@ -108,7 +109,8 @@ def main() -> None:
             hands = np.concatenate([np.asarray(file[k], np.float64) for k in file if file[k].shape[1:] == (15, 3)])
         result["hand_mean"] = hands.mean(0)
         result["hand_covariance"] = np.cov(hands.reshape(len(hands), 45).T)
-    np.savez_compressed(args.out, **{k: np.asarray(v, np.float32) for k, v in result.items()})
+    arrays: dict[str, Any] = {k: np.asarray(v, np.float32) for k, v in result.items()}
+    np.savez_compressed(args.out, **arrays)
     print({k: v.shape for k, v in result.items()}, "frames", int(result["frames"]))
 
 

@@ -3,8 +3,8 @@
     python -m hmcap.tools.ground_truth FOLDER [--peer PEER_FOLDER]
 
 FOLDER holds ``balance_beam/`` (four calibrated cameras) and ``stills_3d/`` in the layout of their ``truth.npz``;
-PEER_FOLDER holds the results of ``tools/peer_mediapipe.py`` on each file, by the file's name. The error is that of the 12
-limb joints (hips, knees, ankles, shoulders, elbows, wrists), MPJPE with the middle of the hips brought together.
+PEER_FOLDER holds the results of ``tools/peer_mediapipe.py`` on each file, by the file's name. The error is that of the
+12 limb joints (hips, knees, ankles, shoulders, elbows, wrists), MPJPE with the middle of the hips brought together.
 """
 
 import argparse
@@ -144,14 +144,17 @@ def main() -> int:
             else:
                 print(f"skipped: {args.folder / part} has no truth.npz")
         if not cases:
-            raise HmcapError(f"Expected balance_beam/ or stills_3d/ in {args.folder}, found neither. Name their folder.")
+            raise HmcapError(f"Expected balance_beam/ or stills_3d/ in {args.folder}, found neither. Name the folder.")
         print(f"{'case':44s}{'who':11s}{'MPJPE':>7s}{'PA':>7s}{'Accel':>7s}{'jitter':>8s}{'gravity':>9s}")
         found: dict[str, list[float]] = {}
         for case in cases:
             for row in evaluate(case, args.peer):
                 group = f"{'beam' if case.up_cam is not None else 'stills'} {row['who']}"
                 cells = [f"{row[k]:.1f}" if k in row else "-" for k in ("mpjpe", "pa", "accel", "jitter", "gravity")]
-                print(f"{case.name:44s}{row['who']:11s}" + "".join(c.rjust(w) for c, w in zip(cells, (7, 7, 7, 8, 9), strict=True)))
+                print(
+                    f"{case.name:44s}{row['who']:11s}"
+                    + "".join(c.rjust(w) for c, w in zip(cells, (7, 7, 7, 8, 9), strict=True))
+                )
                 if "pa" in row:
                     found.setdefault(group, []).append(float(row["pa"]))
         for group, values in found.items():

@@ -118,7 +118,7 @@ class Energy:
         frozen: int = 0,
         with_shape: bool = False,
     ) -> None:
-        """``coupled``: frames are neighbours in time. ``frozen``: so many first frames stay as they are. ``with_shape``:
+        """``coupled``: frames are neighbours in time. ``frozen``: so many first frames stay. ``with_shape``: the
         shape coefficients are appended to every frame's variables (for :mod:`.shape`, which ties them together)."""
         self.rig, self.evidence, self.weights = rig, evidence, weights
         self.R_cam_world, self.t_cam_world_m = R_cam_world, t_cam_world_m

@@ -78,8 +78,10 @@ def foot_speed(points_m: np.ndarray, stamps_s: np.ndarray, centre_m: np.ndarray)
     return np.linalg.norm(across, axis=-1)
 
 
-def contact_probability(points_m: np.ndarray, stamps_s: np.ndarray, centre_m: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(T, C) probability that foot points (world, floor near y = 0) stand: slow, and no higher than the lowest of late.
+def contact_probability(
+    points_m: np.ndarray, stamps_s: np.ndarray, centre_m: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """(T, C) probability that foot points (world, floor near y = 0) stand: slow, and no higher than the lowest lately.
 
     ``seen``: (T, C) confidence of the proxies near each point; an unseen foot claims no contact.
     """
@@ -93,7 +95,12 @@ def contact_probability(points_m: np.ndarray, stamps_s: np.ndarray, centre_m: np
 
 
 def estimate_gravity(
-    chain: Chain, rig: Rig, contact_points: np.ndarray, stamps_s: list[np.ndarray], pieces: list[slice], seen: np.ndarray
+    chain: Chain,
+    rig: Rig,
+    contact_points: np.ndarray,
+    stamps_s: list[np.ndarray],
+    pieces: list[slice],
+    seen: np.ndarray,
 ) -> Gravity:
     """Camera over the floor, from a motion solved in the camera frame.
 
@@ -162,6 +169,8 @@ def _fit_plane(
             ]
         )
 
-    start = np.array([pitch, roll, -float(np.median(points @ upright_rotation(pitch, roll)[:, 1])) if len(points) else 0.0])
+    start = np.array(
+        [pitch, roll, -float(np.median(points @ upright_rotation(pitch, roll)[:, 1])) if len(points) else 0.0]
+    )
     fit = least_squares(residuals, start, bounds=([-0.7, -0.4, -20], [1.2, 0.4, 20]))
     return float(fit.x[0]), float(fit.x[1]), float(fit.x[2])

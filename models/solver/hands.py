@@ -32,7 +32,7 @@ def solve_hand(
     rest = hand_prior(side).mean
     T = len(o.stamps_s)
     evidence = hand_evidence(o, side, settings)
-    seen = (evidence.xy_weight > 0).any(1)
+    seen = np.any(evidence.xy_weight > 0, axis=1)
     fingers = np.broadcast_to(rest, (T, 15, 3)).copy() if start is None else start.copy()
     if not seen.any():
         return 0.9 * fingers + 0.1 * rest  # a live hand that left relaxes bit by bit

@@ -45,11 +45,13 @@ class _Window:
 class LiveSolver:
     """Give it each frame's proxies with :meth:`push`; it gives that frame's motion.
 
-    The first frames stand on a guessed floor under a nearly level camera; once the person has been seen for a second and
-    a half, shape and gravity are estimated from them and kept for the run.
+    The first frames stand on a guessed floor under a nearly level camera; once the person has been seen for a second
+    and a half, shape and gravity are estimated from them and kept for the run.
     """
 
-    def __init__(self, camera: Camera, settings: SolverSettings | None = None, *, model: BodyModel | None = None) -> None:
+    def __init__(
+        self, camera: Camera, settings: SolverSettings | None = None, *, model: BodyModel | None = None
+    ) -> None:
         self._camera = camera
         settings = settings or SolverSettings()
         self._settings = replace(settings, acceleration_scale=settings.live_acceleration_scale)
@@ -86,7 +88,9 @@ class LiveSolver:
         """The last pose, marked absent; before anyone came, the resting body."""
         observed = stack([proxies], self._camera)
         if self._last is None:
-            chain = Chain(np.tile(np.eye(3), (1, 22, 1, 1)), np.array([[0.0, -self._rigs.body.points_m[:, 1].min(), 0.0]]))
+            chain = Chain(
+                np.tile(np.eye(3), (1, 22, 1, 1)), np.array([[0.0, -self._rigs.body.points_m[:, 1].min(), 0.0]])
+            )
             rest = np.stack([hand_prior(side).mean for side in ("left", "right")])[None]
             level = upright_rotation(_DEFAULT_PITCH_RAD, 0.0)
             gravity = Gravity(level, -level @ np.array([0.0, 1.0, 3.0]))
@@ -210,7 +214,8 @@ class LiveSolver:
 
     def _solve(self) -> MotionFrame:
         window, gravity = self._window, self._gravity
-        assert window is not None and gravity is not None
+        assert window is not None
+        assert gravity is not None
         o = stack(window.proxies, self._camera)
         settled = 2 if len(window.proxies) >= self._settings.live_window else 0
         contact = find_contacts(o, window.body, self._rigs.body, gravity)

@@ -1,7 +1,7 @@
 """From proxies in pixels to the evidence that the solver weighs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -86,10 +86,7 @@ class Observations:
 
     def frames(self, s: slice | np.ndarray) -> "Observations":
         """Some of the frames."""
-        return Observations(
-            self.index[s], self.source_stamps_s[s], self.stamps_s[s], self.present[s], self.xy[s], self.confidence[s], self.body_xyz[s],
-            self.hands_xyz[s], self.size[s],
-        )  # fmt: skip
+        return Observations(**{field.name: getattr(self, field.name)[s] for field in fields(self)})
 
 
 def stack(proxies: Sequence[Proxies], camera: Camera) -> Observations:

@@ -55,7 +55,10 @@ class RootPrior:
 
 @cache
 def _statistics() -> dict[str, np.ndarray]:
-    with (files("hmcap.models") / "data" / "pose_prior.npz").open("rb") as file, np.load(file, allow_pickle=False) as data:
+    with (
+        (files("hmcap.models") / "data" / "pose_prior.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as data,
+    ):
         return {k: np.asarray(data[k], np.float64) for k in data}
 
 
@@ -77,7 +80,11 @@ def body_prior() -> PosePrior:
             i = names.index(name.replace("left", "right"))
             low[i], high[i] = [lo[0], -hi[1], -hi[2]], [hi[0], -lo[1], -lo[2]]
     return PosePrior(
-        s["body_mean"], _precision(s["body_covariance"], _MIN_STD), low, high, np.maximum(s["body_acceleration_rms"], 8.0)
+        s["body_mean"],
+        _precision(s["body_covariance"], _MIN_STD),
+        low,
+        high,
+        np.maximum(s["body_acceleration_rms"], 8.0),
     )
 
 

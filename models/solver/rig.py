@@ -49,7 +49,7 @@ class Rig:
         return moves
 
     def forward(self, R_local: np.ndarray, trans_m: np.ndarray) -> "Posed":
-        """Pose the tree: local rotations (T, J, 3, 3), translation (T, 3); the root stands at its rest place + trans."""
+        """Pose the tree: local rotations (T, J, 3, 3), translation (T, 3); the root is at its rest place + trans."""
         J = len(self.parents)
         R = np.empty_like(R_local)
         p = np.empty((len(R_local), J, 3))

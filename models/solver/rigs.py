@@ -38,7 +38,9 @@ class SolverRigs:
 
     def with_shape(self, betas: np.ndarray) -> "SolverRigs":
         """The same trees with shape coefficients (B,)."""
-        return SolverRigs(self.body.with_shape(betas), {side: rig.with_shape(betas) for side, rig in self.hands.items()})
+        return SolverRigs(
+            self.body.with_shape(betas), {side: rig.with_shape(betas) for side, rig in self.hands.items()}
+        )
 
 
 def build_rigs(model: BodyModel) -> SolverRigs:

@@ -9,8 +9,6 @@ class SolverSettings:
 
     height_m: float | None = None
     """Standing height of the person; None lets the body model's average stand."""
-    static_camera: bool = True
-    """The camera stands still for the whole take: one gravity direction and height is estimated for all of it."""
     sigma_body_2d: float = 0.012
     """Error of a fully confident body proxy, as a fraction of the body's height in the image."""
     sigma_hand_2d: float = 0.006

@@ -78,7 +78,8 @@ def _swapped(o: Observations, left: np.ndarray, right: np.ndarray) -> np.ndarray
     for t in range(1, len(seen)):
         stay, switch = cost + same[t - 1], cost[::-1] + change[t - 1] + _SWITCH_COST * n
         back[t] = np.where(stay <= switch, [0, 1], [1, 0])
-        cost = np.minimum(stay, switch) + [0.0, unary[t]]
+        cost = np.minimum(stay, switch)
+        cost[1] += unary[t]
     state = int(cost.argmin())
     for t in range(len(seen) - 1, -1, -1):
         out[seen[t]] = state == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -65,8 +66,8 @@ def solve_take(
     segments = find_segments(observed, settings.max_gap_s)
     if not segments:
         raise HmcapError(
-            f"Expected a person in the footage, found none in {len(proxies)} frames. Check that a whole person or an upper "
-            "body is in view, upright and lit, or choose another part of the video with --start and --end."
+            f"Expected a person in the footage, found none in {len(proxies)} frames. Check that a whole person or an "
+            "upper body is in view, upright and lit, or choose another part of the video with --start and --end."
         )
     report = progress or (lambda _: None)
     rigs = build_rigs(model)
@@ -131,7 +132,7 @@ def _solve_segments(
 def gravity_of(pieces: list[Observations], chains: list[Chain], rig: Rig) -> tuple[Gravity, Chain]:
     """Gravity and floor from pieces solved in the camera frame, and all their frames joined in that world."""
     bounds = np.cumsum([0, *(len(p.stamps_s) for p in pieces)])
-    parts = [slice(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    parts = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
     joined = Chain(np.concatenate([c.R_local for c in chains]), np.concatenate([c.trans_m for c in chains]))
     seen = np.concatenate([feet_seen(p) for p in pieces])
     gravity = estimate_gravity(joined, rig, CONTACT_INDEX, [p.stamps_s for p in pieces], parts, seen)
@@ -206,4 +207,3 @@ def _fill(
     last = known[np.maximum(np.searchsorted(known, np.arange(T), side="right") - 1, 0)]
     body = Chain(R[last], trans[last])
     return Solution(gravity, betas, body, fingers[last], contact, solved)
-
