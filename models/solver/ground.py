@@ -172,5 +172,6 @@ def _fit_plane(
     start = np.array(
         [pitch, roll, -float(np.median(points @ upright_rotation(pitch, roll)[:, 1])) if len(points) else 0.0]
     )
-    fit = least_squares(residuals, start, bounds=([-0.7, -0.4, -20], [1.2, 0.4, 20]))
+    high = max(20.0, 2 * abs(start[2]))  # a long lens sees from afar
+    fit = least_squares(residuals, start, bounds=([-0.7, -0.4, -high], [1.2, 0.4, high]))
     return float(fit.x[0]), float(fit.x[1]), float(fit.x[2])
