@@ -41,6 +41,8 @@ _HEADER, _REPORT = "hmcap", "hmcap.report"
 _CHUNK_BYTES = 1 << 20
 _FLUSH_EVERY_S = 0.5
 _RECORD_HEAD = struct.Struct("<BQ")
+_NOT_A_RECORD = (McapError, struct.error, UnicodeDecodeError, OverflowError)
+"""What the format's library raises on altered bytes; OverflowError where a length no longer fits a machine word."""
 
 
 class TakeWriter:
@@ -291,7 +293,7 @@ class _Scan:
     def _metadata(self, body: bytes) -> None:
         try:
             record = Metadata.read(ReadDataStream(io.BytesIO(body)))
-        except (McapError, struct.error, UnicodeDecodeError):
+        except _NOT_A_RECORD:
             self._damaged += 1
             return
         if record.name in (_HEADER, _REPORT) and record.metadata.get("crc32") != _crc(record.metadata.get("json", "")):
@@ -321,7 +323,7 @@ class _Scan:
                 and chunk.uncompressed_crc == zlib.crc32(chunk.data)
             )
             records = breakup_chunk(chunk) if intact else []
-        except (McapError, struct.error, UnicodeDecodeError):
+        except _NOT_A_RECORD:
             intact, records = False, []
         if not intact:
             self._damaged += 1

@@ -21,6 +21,8 @@ _NETWORK_PROTOCOLS = "http,https,tcp,tls,udp,rtp,rtsp,rtsps,rtmp,rtmps,srt,crypt
 _OPEN_TIMEOUT_S = 15.0
 _READ_TIMEOUT_S = 10.0
 _MAX_SIDE_PX = 16384
+# Tags that are no UTF-8 must not hide the footage; PyAV 19 replaces them without being asked, and dropped the argument.
+_LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _DAMAGE_LIMIT = 300
 """Packets in a row that may fail before the rest of a file counts as lost."""
 
@@ -46,7 +48,7 @@ class VideoSource(Source):
             raise HmcapError(f"Expected a video in {path}; the file is empty (0 bytes). Copy or download it again.")
         try:
             # A hostile playlist named .mp4 must not make the demuxer reach for the network.
-            container = av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+            container = av.open(str(path), options={"protocol_whitelist": "file"}, **_LENIENT)
         except (FFmpegError, OSError, ValueError) as error:
             raise HmcapError(_unreadable(path, size, error)) from error
         return cls(container, spec or str(path), name or path.stem, window)
@@ -65,9 +67,7 @@ class VideoSource(Source):
         if scheme in _LIVE_SCHEMES:
             options["fflags"] = "nobuffer"
         try:
-            container = av.open(
-                url, options=options, timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S), metadata_errors="replace"
-            )
+            container = av.open(url, options=options, timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S), **_LENIENT)
         except (FFmpegError, OSError, ValueError) as error:
             raise HmcapError(
                 f"Expected a video stream at {_without_password(url)}; it could not be opened ({_reason(error)}). "

@@ -182,6 +182,15 @@ def test_the_window_chooses_a_part(tmp_path):
     assert read(path, start_s=99)[0] == []
 
 
+def test_tags_that_are_no_utf_8_do_not_hide_the_footage(tmp_path):
+    path = write_video(tmp_path / "a.mkv", 3, tags={"title": "XXXXYYYY"})
+    whole = path.read_bytes()
+    assert whole.count(b"XXXXYYYY") == 1
+    path.write_bytes(whole.replace(b"XXXXYYYY", b"XX\xff\xfe\xe9YYY"))
+    frames, _ = read(str(path))
+    assert len(frames) == 3
+
+
 def test_the_focal_length_of_a_phone_is_found(tmp_path):
     key = "com.apple.quicktime.camera.focal_length.35mm_equivalent"
     path = write_video(tmp_path / "a.mov", 3, tags={key: "26"}, options={"movflags": "use_metadata_tags"})
