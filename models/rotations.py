@@ -39,7 +39,19 @@ def axis_angle_to_matrix(axis_angle: Array) -> Array:
 def matrix_to_axis_angle(R: np.ndarray) -> np.ndarray:
     """Axis-angle (..., 3) of rotation matrices (..., 3, 3), angle in 0..pi."""
     R = np.asarray(R)
-    return Rotation.from_matrix(R.reshape(-1, 3, 3)).as_rotvec().reshape(*R.shape[:-2], 3)
+    flat = R.reshape(-1, 3, 3)
+    # axis * 2 sin(angle) is the skew part; well conditioned but near a half turn, which is left to scipy
+    axis = np.stack(
+        [flat[:, 2, 1] - flat[:, 1, 2], flat[:, 0, 2] - flat[:, 2, 0], flat[:, 1, 0] - flat[:, 0, 1]], axis=-1
+    )
+    sine2 = np.sqrt((axis**2).sum(-1))
+    angle = np.arctan2(sine2, np.trace(flat, axis1=1, axis2=2) - 1)
+    small = sine2 < 1e-6
+    out = axis * np.where(small, 0.5, angle / np.where(small, 1.0, sine2))[:, None]
+    hard = angle > 3.0
+    if hard.any():
+        out[hard] = Rotation.from_matrix(flat[hard]).as_rotvec()
+    return out.reshape(*R.shape[:-2], 3).astype(R.dtype, copy=False)
 
 
 def matrix_to_quaternion(R: np.ndarray) -> np.ndarray:

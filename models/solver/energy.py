@@ -322,17 +322,19 @@ def _add(eq: NormalEquations, J: np.ndarray, r: np.ndarray) -> None:
 def minimise(energy: Energy, chain: Chain, iterations: int, tolerance: float = 1e-3) -> tuple[Chain, float]:
     """Levenberg-Marquardt. Stops when a step improves the cost by less than ``tolerance`` of it."""
     damping = 1e-3
-    cost, equations = energy.linearise(chain)
+    cost, equations = np.inf, None
     for _ in range(iterations):
+        if equations is None:
+            cost, equations = energy.linearise(chain)
         step = equations.solve(damping)
         new = None if step is None else chain.moved(np.clip(step, -0.6, 0.6), energy.R_cam_world)
         new_cost = np.inf if new is None else energy.cost(new)
         if new is not None and new_cost < cost:
             gain = (cost - new_cost) / max(cost, 1e-12)
             chain, damping = new, max(damping / 5, 1e-7)
+            cost, equations = new_cost, None
             if gain < tolerance:
-                return chain, new_cost
-            cost, equations = energy.linearise(chain)
+                break
         else:
             damping *= 8
             if damping > 1e6:

@@ -91,8 +91,10 @@ class Posed:
                 continue
             lever = self.points_m[:, moved] - self.joints_m[:, None, j]
             # axis x lever for the three axes at once
-            block = np.cross(axes[:, None, j], lever[:, :, None, :])
-            out[:, moved, :, 3 + 3 * j : 6 + 3 * j] = np.swapaxes(block, -1, -2)
+            ax, ay, az = np.moveaxis(axes[:, None, j], -1, 0)
+            lx, ly, lz = np.moveaxis(lever[:, :, None, :], -1, 0)
+            block = np.stack([ay * lz - az * ly, az * lx - ax * lz, ax * ly - ay * lx], axis=-2)
+            out[:, moved, :, 3 + 3 * j : 6 + 3 * j] = block
         return out
 
     def shape_jacobian(self) -> np.ndarray:
