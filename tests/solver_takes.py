@@ -4,17 +4,19 @@ Every step begins and ends at rest with both legs spread alike, so the standing 
 has no jumps; arms, head, trunk and fingers move smoothly on their own.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cache
 
 import cv2
 import numpy as np
 from hmcap.models.body import ShapedBody, load_body
 from hmcap.models.camera import Camera
 from hmcap.models.markers import blazepose_rig, contact_rig, proxy_rig
-from hmcap.models.motion import MotionFrame
+from hmcap.models.motion import GROUP_NAMES, MotionFrame
 from hmcap.models.proxies import Proxies
 from hmcap.models.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from hmcap.models.skeleton import JOINT_NAMES
+from hmcap.models.solver import solve_take
 from hmcap.models.solver.ground import upright_rotation
 
 CAMERA = Camera.from_fov(1280, 720, 60.0)
@@ -182,3 +184,50 @@ def root_aligned_mm(joints_m: np.ndarray, truth_m: np.ndarray) -> float:
     """Mean distance of the 22 body joints in mm, roots laid on each other."""
     a, b = joints_m[:, :22] - joints_m[:, :1], truth_m[:, :22] - truth_m[:, :1]
     return float(np.linalg.norm(a - b, axis=-1).mean() * 1000)
+
+
+T = 60
+"""Frames of the walk that most tests share."""
+
+
+@cache
+def the_walk() -> tuple[Truth, tuple[Proxies, ...]]:
+    truth = walk(np.arange(T) / 30)
+    return truth, tuple(see(truth))
+
+
+@cache
+def solved() -> tuple[MotionFrame, ...]:
+    return tuple(solve_take(the_walk()[1], CAMERA))
+
+
+def absent(p: Proxies) -> Proxies:
+    return Proxies.absent(p.index, p.stamp_s, p.image_size_px)
+
+
+def check_complete(frames, proxies) -> None:
+    """One finite frame for every frame of the source, in order, with plausible numbers."""
+    assert len(frames) == len(proxies)
+    for f, p in zip(frames, proxies, strict=True):
+        assert f.index == p.index
+        np.testing.assert_equal(f.stamp_s, p.stamp_s)
+        for name in ("betas", "poses", "trans_m", "T_cam_world", "contact", "confidence"):
+            assert np.isfinite(getattr(f, name)).all(), (p.index, name)
+        for name in ("contact", "confidence"):
+            value = getattr(f, name)
+            assert value.min() >= 0
+            assert value.max() <= 1
+        assert f.poses.shape == (55, 3)
+        assert f.measured.shape == f.confidence.shape == (len(GROUP_NAMES),)
+        R = f.T_cam_world[:3, :3]
+        np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-9)
+        np.testing.assert_array_equal(f.T_cam_world[3], [0, 0, 0, 1])
+        if not f.present:
+            assert not f.measured.any()
+            assert not f.contact.any()
+            assert np.isnan(f.reprojection_error)
+
+
+def assert_equal_frames(a: MotionFrame, b: MotionFrame) -> None:
+    for field in fields(MotionFrame):
+        np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name), err_msg=field.name)
