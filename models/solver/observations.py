@@ -133,7 +133,7 @@ def increasing(stamps_s: np.ndarray) -> np.ndarray:
     """(T,) stamps in which every one that repeats, goes back or is no number is put one usual frame after the last."""
     step = np.diff(stamps_s)
     good = step > _SHORTEST_FRAME_S
-    if good.all():
+    if good.all() and np.isfinite(stamps_s[:1]).all():
         return stamps_s
     usual = float(np.median(step[good])) if good.any() else 1 / REFERENCE_FPS
     first = stamps_s[0] if np.isfinite(stamps_s[0]) else 0.0
