@@ -41,6 +41,9 @@ def undo_swaps(o: Observations) -> Observations:
             left = np.concatenate([left, np.arange(25, 46)])
             right = np.concatenate([right, np.arange(46, 67)])
             hands_xyz[swapped] = np.nan
+        else:  # few networks see the small toes, so they have no vote, but they go with the foot
+            left = np.append(left, PROXY_NAMES.index("left_small_toe"))
+            right = np.append(right, PROXY_NAMES.index("right_small_toe"))
         rows = np.flatnonzero(swapped)[:, None]
         for array in (xy, confidence):
             array[rows, left], array[rows, right] = array[rows, right], array[rows, left]
