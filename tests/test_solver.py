@@ -229,5 +229,16 @@ def test_live_holds_the_pose_while_nobody_is_seen():
 def test_live_survives_stamps_that_stand_still():
     _, proxies = the_walk()
     live = LiveSolver(CAMERA)
-    seen = [replace(p, stamp_s=0.0 if p.index < 8 else -1.0) for p in proxies[:14]]
+    seen = [replace(p, stamp_s=0.0 if p.index < 8 else -1.0) for p in proxies[:50]]
     check_complete([live.push(p) for p in seen], seen)
+    assert live.calibrated  # every such frame counts for a usual one
+
+
+def test_live_does_not_calibrate_on_time_without_a_person():
+    _, proxies = the_walk()
+    live = LiveSolver(CAMERA)
+    live.push(proxies[0])
+    for p in proxies[1:4]:
+        live.push(replace(absent(p), stamp_s=p.stamp_s + 10))
+    live.push(replace(proxies[5], stamp_s=20.0))
+    assert not live.calibrated

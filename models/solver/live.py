@@ -14,7 +14,7 @@ from .energy import Chain, Energy, minimise
 from .ground import Gravity, upright_rotation
 from .hands import solve_hand
 from .initialise import initial_chain, place
-from .observations import Observations, body_evidence, stack
+from .observations import Observations, body_evidence, increasing, stack
 from .prior import hand_prior
 from .rigs import build_rigs
 from .settings import SolverSettings
@@ -24,6 +24,8 @@ from .terms import body_weights
 _CALIBRATION_S = 1.5
 """After so much footage of the person, shape, gravity and floor are estimated, once."""
 _CALIBRATION_FRAMES = 40
+_SEEN_STEP_S = 0.15
+"""A frame of the person stands for at most so much time."""
 _ITERATIONS = 3
 _LOST_FRAMES = 4
 """After so many frames in a row that a fresh start explains much better, it is taken."""
@@ -116,7 +118,9 @@ class LiveSolver:
         if self._calibrated:
             return
         self._sample.append(proxies)
-        enough = proxies.stamp_s - self._sample[0].stamp_s >= _CALIBRATION_S
+        # time without the person does not count
+        steps = np.diff(increasing(np.array([p.stamp_s for p in self._sample])))
+        enough = bool(np.minimum(steps, _SEEN_STEP_S).sum() >= _CALIBRATION_S - 1e-6)
         if self._gravity is not None and not enough:
             return
         pick = np.linspace(0, len(self._sample) - 1, min(_CALIBRATION_FRAMES, len(self._sample))).astype(int)
