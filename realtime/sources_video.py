@@ -221,17 +221,15 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     The matrix is nine little-endian 32-bit numbers [a b u c d v x y w]; a source pixel (x, y) is shown at
     (a x + c y, b x + d y). Angles between quarter turns are rounded to the nearest, as players do.
     """
-    items: Any = frame.side_data  # iterates over records, which its type stub does not say
-    for item in items:
-        if item.type.name == "DISPLAYMATRIX":
-            m = np.frombuffer(bytes(item), np.int32).astype(np.float64)
-            if len(m) < 5:
-                break
-            a, b, c, d = m[0], m[1], m[3], m[4]
-            if max(abs(b), abs(c)) > max(abs(a), abs(d)):
-                return True, bool(c < 0), bool(b < 0)
-            return False, bool(a < 0), bool(d < 0)
-    return False, False, False
+    records: Any = frame.side_data  # a mapping that takes names, which its type stub does not say
+    matrix = records.get("DISPLAYMATRIX")
+    m = np.frombuffer(b"" if matrix is None else bytes(matrix), np.int32).astype(np.float64)
+    if len(m) < 5:
+        return False, False, False
+    a, b, c, d = m[0], m[1], m[3], m[4]
+    if max(abs(b), abs(c)) > max(abs(a), abs(d)):
+        return True, bool(c < 0), bool(b < 0)
+    return False, bool(a < 0), bool(d < 0)
 
 
 def _lens(container: InputContainer, stream: VideoStream) -> SourceMetadata:
