@@ -3,6 +3,7 @@
 import platform
 import shutil
 import sys
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from .progress import open_console
 from .sources_webcam import working_cameras
 from .window import has_window
 
-_PACKAGES = ("numpy", "scipy", "av", "opencv-python-headless", "opencv-python", "openvino", "onnxruntime", "moderngl")
+_ORT_BUILDS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml")
+_PACKAGES = ("numpy", "scipy", "av", "opencv-python-headless", "opencv-python", "openvino", *_ORT_BUILDS, "moderngl")
 _LOW_DISK_BYTES = 500 << 20
 
 
@@ -80,15 +82,20 @@ def _python() -> Check:
     )
 
 
-def _packages() -> Check:
-    found = []
-    for name in _PACKAGES:
+def _installed(names: Iterable[str]) -> dict[str, str]:
+    """Name -> version of those packages that are there."""
+    found = {}
+    for name in names:
         try:
-            found.append(f"{name} {version(name)}")
+            found[name] = version(name)
         except PackageNotFoundError:
             # Alternatives and extras: what is really needed is checked by use, below.
             continue
-    return "ok", "packages", ", ".join(found)
+    return found
+
+
+def _packages() -> Check:
+    return "ok", "packages", ", ".join(f"{name} {number}" for name, number in _installed(_PACKAGES).items())
 
 
 def _engines() -> list[Check]:
@@ -96,6 +103,13 @@ def _engines() -> list[Check]:
     for name, devices in available().items():
         text = ", ".join(devices) if devices else f"not installed (pip install {name})"
         checks.append(("ok" if devices else "note", f"engine {name}", text))
+    builds = list(_installed(_ORT_BUILDS))
+    if len(builds) > 1:
+        checks.append((
+            "note", "engine builds",
+            f"{' and '.join(builds)} fill the same folder: the one installed last is the one that runs. "
+            f"To choose: pip install --force-reinstall --no-deps {builds[-1]}",
+        ))  # fmt: skip
     if not any(devices for devices in available().values()):
         checks.append(("missing", "engine", "no engine at all: pip install --force-reinstall hmcap"))
     return checks

@@ -14,7 +14,7 @@ from hmcap.models.body import load_body
 from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.motion import MotionFrame
 from hmcap.models.proxies import Proxies
-from hmcap.realtime import capture_video, capture_webcam, export_take, read_take, sources_webcam
+from hmcap.realtime import capture_video, capture_webcam, doctor, export_take, read_take, sources_webcam
 from hmcap.realtime.cli import capture_parser, export_parser, main
 from hmcap.realtime.exporters import EXPORTERS
 from hmcap.realtime.options import CaptureOptions, parse_formats, plan_outputs
@@ -340,6 +340,19 @@ def test_models_and_doctor_print_tables(tmp_path, monkeypatch, capsys):
     assert code == 0
     for piece in ("openvino", "hmcap models fetch", "webcams", "overlay"):
         assert piece in out
+
+
+@pytest.mark.parametrize("builds", [["onnxruntime"], ["onnxruntime", "onnxruntime-gpu"]])
+def test_doctor_names_builds_that_overwrite_each_other(monkeypatch, builds):
+    def version(name):
+        if name not in builds:
+            raise doctor.PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(doctor, "version", version)
+    notes = [text for state, name, text in doctor._engines() if (state, name) == ("note", "engine builds")]
+    assert len(notes) == len(builds) - 1
+    assert all("--no-deps onnxruntime-gpu" in text for text in notes)
 
 
 def test_formats_are_split_checked_and_counted_once():
