@@ -97,7 +97,7 @@ class Weights:
     """Metres and radians of that tie."""
 
 
-def geman_mcclure(r2: np.ndarray, c: float) -> tuple[np.ndarray, np.ndarray]:
+def geman_mcclure(r2: np.ndarray, c: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cost and weight of squared residuals: c^2 r^2 / (c^2 + r^2) and its derivative by r^2."""
     k = c * c / (c * c + r2)
     return k * r2, k * k
@@ -290,9 +290,10 @@ class Energy:
             _add(eq, J[:, :, 1:2] * k[..., None, None], (np.sqrt(k_below) * below)[..., None])
         if self.coupled:
             both = np.sqrt(ground.contact[1:] * ground.contact[:-1])
-            k = both / (self.dt[:, None] * w.sigma_contact_speed_m_s) * np.sqrt(np.minimum(self.dt, 0.5) * 30)[:, None]
+            share = np.sqrt(np.minimum(self.dt, 0.5) * REFERENCE_FPS)[:, None]
+            k = both / (self.dt[:, None] * w.sigma_contact_speed_m_s) * share
             r = (x[1:] - x[:-1]) * k[..., None]
-            cost, weight = geman_mcclure((r**2).sum(-1), 8.0)
+            cost, weight = geman_mcclure((r**2).sum(-1), 8.0 * share)
             total += float(cost.sum())
             if eq is not None and J is not None:
                 k = k * np.sqrt(weight)
