@@ -39,6 +39,18 @@ def test_a_walk_is_recovered():
     assert np.linalg.norm(way - true_way, axis=1).max() < 0.12
 
 
+def test_the_world_begins_under_the_person():
+    """The origin is the point on the floor under the pelvis in the first frame in which somebody is seen."""
+    for frames, first in ((solved(), 0), (solve_take([absent(the_walk()[1][0]), *the_walk()[1][1:9]], CAMERA), 1)):
+        pelvis = joints_of(frames)[first, 0]
+        np.testing.assert_allclose(pelvis[[0, 2]], 0, atol=1e-6)
+        assert 0.7 < pelvis[1] < 1.1
+    R, t = solved()[0].T_cam_world[:3, :3], solved()[0].T_cam_world[:3, 3]
+    np.testing.assert_allclose(R[2, 0], 0, atol=1e-12)  # the camera looks along -Z
+    assert R[2, 2] < 0
+    assert (-R.T @ t)[2] > 3
+
+
 def test_fingers_are_recovered():
     truth, _ = the_walk()
     joints = joints_of(solved())

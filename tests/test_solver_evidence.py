@@ -87,8 +87,10 @@ def test_masked_proxies_have_no_weight():
     proxies = [masked(p, np.flatnonzero(rng.random(67) < 0.4)) for p in the_walk()[1][:10]]
     o = stack(proxies, CAMERA)
     assert ((o.confidence == 0) == (np.array([p.confidence for p in proxies]) == 0)).all()
-    weight = body_evidence(o, SolverSettings()).xy_weight
-    np.testing.assert_array_equal(weight > 0, o.confidence[:, BODY_POINT_PROXY] > 0)
+    weight, seen = body_evidence(o, SolverSettings()).xy_weight, o.confidence[:, BODY_POINT_PROXY] > 0
+    assert not weight[~seen].any()
+    limbs = [i for i, p in enumerate(BODY_POINT_PROXY) if PROXY_NAMES[p].endswith(("elbow", "knee", "wrist", "ankle"))]
+    assert (weight[:, limbs][seen[:, limbs]] > 0).all()
     for side, part in (("left", slice(25, 46)), ("right", slice(46, 67))):
         np.testing.assert_array_equal(hand_evidence(o, side, SolverSettings()).xy_weight > 0, o.confidence[:, part] > 0)
 

@@ -209,6 +209,36 @@ def test_smoothness_is_zero_for_uniform_motion_on_uneven_stamps(rigs):
     assert energy.cost(random_chain(rng, 8, 22)) > 1
 
 
+@pytest.mark.parametrize("speed_m_s", [0.05, 0.4, 2.0])
+@pytest.mark.parametrize("term", ["_reprojection", "_directions", "_pose", "_smoothness", "_ground"])
+def test_cost_is_that_of_the_motion_and_not_of_the_frame_rate(rigs, term, speed_m_s):
+    """Two seconds of one motion with the same errors cost the same at 20 and at 60 frames a second."""
+    rng = np.random.default_rng(15)
+    pose, phase = rng.normal(scale=0.3, size=(22, 3)), rng.uniform(0, 6, (22, 3))
+    one = random_evidence(rng, 1, NUM_BODY_POINTS, SEGMENTS)
+    costs = []
+    for fps in (20, 60):
+        T = 2 * fps + 1
+        t = np.arange(T) / fps
+        chain = Chain(
+            axis_angle_to_matrix(pose + 0.05 * np.sin(3 * t[:, None, None] + phase)),
+            np.array([0.0, 1.0, 0.0]) + t[:, None] * [speed_m_s, 0.0, 0.02],
+        )
+        x = rigs.body.forward(chain.R_local, chain.trans_m).points_m[:, :NUM_BODY_POINTS] @ R_CAM.T + T_CAM
+        evidence = Evidence(
+            t,
+            x[..., :2] / x[..., 2:] + 0.1 * one.xy,
+            np.repeat(one.xy_weight, T, 0),
+            SEGMENTS,
+            np.repeat(one.direction_cam, T, 0),
+            np.repeat(one.direction_weight, T, 0),
+        )
+        ground = Ground(CONTACT_INDEX, np.ones((T, 4)))
+        energy = Energy(rigs.body, evidence, body_weights(SolverSettings()), R_CAM, T_CAM, ground)
+        costs.append(only(energy, term).cost(chain))
+    assert abs(costs[0] / costs[1] - 1) < 0.06
+
+
 def test_masked_evidence_has_no_influence(rigs):
     rng = np.random.default_rng(12)
     energy = body_energy(rigs, rng, 3)
