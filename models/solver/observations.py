@@ -54,6 +54,8 @@ _SEGMENTS = np.array(
         for a, b in _HAND_SEGMENTS
     ]
 )
+_DERIVED = [BODY_POINTS.index("neck"), BODY_POINTS.index("mid_hip")]
+"""Middles of shoulders and hips: they say nothing that these do not."""
 _BLAZE_SEGMENTS = np.array([(_BLAZE[a], _BLAZE[b]) for a, b in _BODY_SEGMENTS])
 # the body network's guess of a hand's knuckles is coarse, and so are short segments of the head
 _SOFT = np.array(
@@ -210,6 +212,7 @@ def body_evidence(o: Observations, settings: SolverSettings) -> Evidence:
     confidence = o.confidence[:, BODY_POINT_PROXY]
     sigma = np.where(BODY_POINT_PROXY < 25, settings.sigma_body_2d, settings.sigma_hand_2d)
     weight = np.where(confidence > 0.02, confidence / (sigma * o.size[:, None]), 0.0)
+    weight[:, _DERIVED] = 0.0
     unit, good = _directions(o.body_xyz[:, _BLAZE_SEGMENTS[:, 0]], o.body_xyz[:, _BLAZE_SEGMENTS[:, 1]])
     # an unseen bone still has a plausible direction, at half the say
     ends = np.minimum(confidence[:, _SEGMENTS[: len(unit[0]), 0]], confidence[:, _SEGMENTS[: len(unit[0]), 1]])

@@ -8,6 +8,7 @@ from ..body import BodyModel
 from ..markers import SOLE_POINTS, ProxyRig, contact_rig, proxy_rig, sole_rig
 from ..proxies import BODY_NAMES, PROXY_NAMES
 from ..skeleton import CONTACT_POINTS, JOINT_NAMES, NUM_BODY_JOINTS, PARENTS
+from .offsets import landmark_offsets_m
 from .rig import Rig
 
 _KNUCKLES = ("thumb1", "index1", "middle1", "ring1", "pinky1")
@@ -59,7 +60,7 @@ def _body_rig(model: BodyModel, markers: ProxyRig, contact: ProxyRig, soles: Pro
         PARENTS[:NUM_BODY_JOINTS],
         np.asarray(model.J_template[:NUM_BODY_JOINTS], np.float64),
         np.concatenate([joint, contact.joint, soles.joint]),
-        _joined(markers.points_template, contact.points_template, soles.points_template),
+        _joined(markers.points_template + landmark_offsets_m(), contact.points_template, soles.points_template),
         np.asarray(model.J_shapedirs[:NUM_BODY_JOINTS], np.float64),
         _joined(markers.points_shapedirs, contact.points_shapedirs, soles.points_shapedirs),
     )

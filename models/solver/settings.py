@@ -9,6 +9,8 @@ class SolverSettings:
 
     height_m: float | None = None
     """Standing height of the person; None lets the body model's average stand."""
+    fit_shape: bool = True
+    """Fit the body's proportions; False keeps the mean body, made as tall as ``height_m``."""
     sigma_body_2d: float = 0.012
     """Error of a fully confident body proxy, as a fraction of the body's height in the image."""
     sigma_hand_2d: float = 0.006

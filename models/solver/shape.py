@@ -18,6 +18,14 @@ def stature(v_template: np.ndarray, shapedirs: np.ndarray) -> tuple[float, np.nd
     return height, np.asarray(shapedirs[top, 1] - shapedirs[low, 1], np.float64)
 
 
+def shape_of_height(height_m: float | None, mean_stature: tuple[float, np.ndarray]) -> np.ndarray:
+    """Shape coefficients (B,) nearest to the mean body that stand ``height_m`` tall; the mean body for None."""
+    height, slope = mean_stature
+    if height_m is None:
+        return np.zeros_like(slope)
+    return slope * (height_m - height) / max(float(slope @ slope), 1e-9)
+
+
 def solve_shape(
     rig: Rig,
     evidence: Evidence,
@@ -37,9 +45,7 @@ def solve_shape(
     prior = max(1.0, len(chain.trans_m) / _INDEPENDENT_FRAMES)
     B = rig.joints_shapedirs.shape[-1]
     target = height if height_m is None else height_m
-    betas = np.zeros(B)
-    if height_m is not None:  # start at the smallest shape of that stature
-        betas = slope * (target - height) / max(float(slope @ slope), 1e-9)
+    betas = shape_of_height(height_m, mean_stature)
     eye, origin = np.eye(3), np.zeros(3)
     damping = 1e-3
 

@@ -22,7 +22,7 @@ from .rig import Rig
 from .rigs import CONTACT_INDEX, SOLE_INDEX, SolverRigs, build_rigs
 from .segments import find_segments, windows
 from .settings import SolverSettings
-from .shape import solve_shape, stature
+from .shape import shape_of_height, solve_shape, stature
 from .swaps import undo_swaps
 from .terms import body_weights
 
@@ -80,13 +80,15 @@ def solve_take(
 
 def take_shape(o: Observations, rig: Rig, settings: SolverSettings, model: BodyModel) -> np.ndarray:
     """Shape from the frames that show most of the body."""
+    mean = stature(np.asarray(model.v_template, np.float64), np.asarray(model.shapedirs, np.float64))
+    if not settings.fit_shape:
+        return shape_of_height(settings.height_m, mean)
     score = np.where(o.present, o.confidence[:, :25].sum(1), 0.0)
     good = np.flatnonzero(score >= 0.8 * np.quantile(score[o.present], 0.9))
     pick = good[np.linspace(0, len(good) - 1, min(_SAMPLE_FRAMES, len(good))).astype(int)]
     sample = o.frames(pick)
     weights = body_weights(settings)
     chain = initial_chain(sample, rig)
-    mean = stature(np.asarray(model.v_template, np.float64), np.asarray(model.shapedirs, np.float64))
     return solve_shape(rig, body_evidence(sample, settings), weights, chain, settings.height_m, mean)
 
 
