@@ -241,12 +241,13 @@ def test_neighbouring_frames_of_a_slow_source_stay_together():
 # -- gravity -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("heading_deg", [0, 50, 140])
 @pytest.mark.parametrize(
     ("pitch_deg", "roll_deg", "height_m"), [(0, 0, 1.0), (10, 0, 1.4), (15, 5, 1.8), (25, -6, 2.4), (-5, 3, 0.5)]
 )
-def test_gravity_of_a_walk_is_found_from_the_walk(pitch_deg, roll_deg, height_m):
+def test_gravity_of_a_walk_is_found_from_the_walk(pitch_deg, roll_deg, height_m, heading_deg):
     """Within 3 degrees, and 5 cm for the floor under the person."""
-    truth = walk(np.arange(90) / 30, pitch_deg, roll_deg, height_m)
+    truth = walk(np.arange(90) / 30, pitch_deg, roll_deg, height_m, heading_deg)
     rig = build_rigs(load_body()).body
     R = axis_angle_to_matrix(truth.poses[:, :22])
     in_world = Chain(R.copy(), truth.trans_m)
