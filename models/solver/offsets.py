@@ -18,7 +18,7 @@ _LEFT_M: dict[str, tuple[float, float, float]] = {
     "eye": (-0.001, -0.002, -0.006),
     "ear": (-0.023, 0.008, 0.027),
 }
-"""Offset of the left landmark in the rest frame of the joint that carries it: left, up, forward. The right mirrors it."""
+"""Offset of the left landmark in the rest frame of its joint, metres: left, up, forward. The right one mirrors it."""
 
 _MIDDLE_M: dict[str, tuple[float, float, float]] = {"nose": (0.000, 0.002, -0.011)}
 """The same for landmarks on neither side."""

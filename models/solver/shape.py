@@ -43,7 +43,6 @@ def solve_shape(
     height, slope = mean_stature
     # what the detector gets wrong (where a hip is, say) it gets wrong in every frame: frames are not independent
     prior = max(1.0, len(chain.trans_m) / _INDEPENDENT_FRAMES)
-    B = rig.joints_shapedirs.shape[-1]
     target = height if height_m is None else height_m
     betas = shape_of_height(height_m, mean_stature)
     eye, origin = np.eye(3), np.zeros(3)
