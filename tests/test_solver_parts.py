@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hmcap.models.body import load_body
+from hmcap.models.proxies import PROXY_NAMES
 from hmcap.models.rotations import axis_angle_to_matrix
 from hmcap.models.solver.banded import NormalEquations
 from hmcap.models.solver.energy import Chain, Energy, Evidence, Ground, geman_mcclure, minimise
 from hmcap.models.solver.ground import contact_probability, upright_rotation
+from hmcap.models.solver.offsets import landmark_offsets_m
 from hmcap.models.solver.prior import body_prior, hand_prior
 from hmcap.models.solver.rigs import CONTACT_INDEX, NUM_BODY_POINTS, SOLE_INDEX, SolverRigs, build_rigs
 from hmcap.models.solver.segments import windows
@@ -96,8 +98,18 @@ def test_the_solvers_tree_is_the_body_model(rigs):
     posed = model.with_shape(betas).with_pose(poses, trans)
     ours = rigs.body.with_shape(betas).forward(axis_angle_to_matrix(poses[:, :22]), trans)
     np.testing.assert_allclose(ours.joints_m, posed.joints_m[:, :22], atol=1e-5)
-    # wrists and knees are joints and proxies alike
-    np.testing.assert_allclose(ours.points_m[:, [4, 7, 10, 13]], posed.joints_m[:, [21, 20, 5, 4]], atol=1e-5)
+    # wrists and knees are joints and proxies alike, but for what the networks mean by them
+    joints, proxies = [21, 20, 5, 4], [4, 7, 10, 13]
+    offset = (posed.R_world[:, joints] @ landmark_offsets_m()[proxies, :, None])[..., 0]
+    np.testing.assert_allclose(ours.points_m[:, proxies], posed.joints_m[:, joints] + offset, atol=1e-5)
+
+
+def test_offsets_of_landmarks_are_the_same_on_both_sides():
+    offsets = landmark_offsets_m()
+    left = [i for i, name in enumerate(PROXY_NAMES) if name.startswith("left_")]
+    right = [PROXY_NAMES.index(PROXY_NAMES[i].replace("left_", "right_")) for i in left]
+    np.testing.assert_array_equal(offsets[left] * [-1, 1, 1], offsets[right])
+    assert 0.005 < np.abs(offsets).max() < 0.05
 
 
 # -- energy ------------------------------------------------------------------------------------------------------------
