@@ -150,7 +150,7 @@ def side_view(motion: MotionFrame, figure: Figure, renderer: MeshRenderer, turn_
 
 def _person_box(picked: Picked, vertices_m: np.ndarray, camera: Camera) -> tuple[int, int, int, int]:
     """x0, y0, x1, y1 around body and landmarks with a margin, inside the picture."""
-    points = [np.empty((0, 2))]
+    points: list[np.ndarray] = [np.empty((0, 2))]
     if picked.motion.present:
         points.append(project(vertices_m, picked.motion.T_cam_world, camera))
     if picked.proxies is not None:
