@@ -30,6 +30,7 @@ def windows(length: int, window: int, overlap: int) -> list[tuple[slice, int]]:
     """Windows that cover 0..length in order, and how many first frames of each are already settled."""
     if length <= window:
         return [(slice(0, length), 0)]
+    overlap = min(overlap, window - 1)  # every window goes on
     out = [(slice(0, window), 0)]
     settled = overlap // 2
     while out[-1][0].stop < length:
