@@ -18,6 +18,7 @@ from hmcap.models.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from hmcap.models.skeleton import JOINT_NAMES
 from hmcap.models.solver import solve_take
 from hmcap.models.solver.ground import upright_rotation
+from hmcap.models.solver.offsets import landmark_offsets_m
 
 CAMERA = Camera.from_fov(1280, 720, 60.0)
 STEP_S = 0.8
@@ -38,7 +39,7 @@ class Truth:
     joints_m: np.ndarray
     """(T, 55, 3) in the world."""
     proxies_m: np.ndarray
-    """(T, 67, 3) in the world."""
+    """(T, 67, 3) in the world, where the landmark networks mark them."""
     landmarks_m: np.ndarray
     """(T, 33, 3) in the world."""
     R_cam_world: np.ndarray
@@ -85,13 +86,14 @@ def walk(
     ahead = np.array([np.sin(np.radians(heading_deg)), 0, np.cos(np.radians(heading_deg))])
     trans = place[step] - feet[np.arange(T), step % 2] - 0.8 * ahead
     posed = body.with_pose(poses, trans)
+    markers = proxy_rig(load_body())
     R = upright_rotation(np.radians(pitch_deg), np.radians(roll_deg))
     return Truth(
         t,
         poses,
         trans,
         posed.joints_m,
-        proxy_rig(load_body()).in_world_m(posed),
+        markers.in_world_m(posed) + (posed.R_world[:, markers.joint] @ landmark_offsets_m()[:, :, None])[..., 0],
         blazepose_rig(load_body()).in_world_m(posed),
         R,
         -R @ np.array([0.0, height_m, 4.5]),

@@ -10,7 +10,7 @@ from hmcap.models.camera import Camera
 from hmcap.models.proxies import BLAZEPOSE_NAMES, PROXY_NAMES, Proxies
 from hmcap.models.rotations import axis_angle_to_matrix
 from hmcap.models.solver.energy import Chain
-from hmcap.models.solver.ground import Gravity, estimate_gravity, upright_rotation
+from hmcap.models.solver.ground import Gravity, contact_probability, estimate_gravity, upright_rotation
 from hmcap.models.solver.initialise import initial_chain
 from hmcap.models.solver.observations import Observations, body_evidence, hand_evidence, increasing, stack
 from hmcap.models.solver.rigs import BODY_POINT_PROXY, CONTACT_INDEX, build_rigs
@@ -238,7 +238,7 @@ def test_neighbouring_frames_of_a_slow_source_stay_together():
     assert find_segments(stack(slow, CAMERA), 0.6) == [slice(0, 6)]
 
 
-# -- gravity -----------------------------------------------------------------------------------------------------------
+# -- gravity and contact -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("heading_deg", [0, 50, 140])
@@ -264,6 +264,20 @@ def test_gravity_of_a_walk_is_found_from_the_walk(pitch_deg, roll_deg, height_m,
     exact = Gravity(truth.R_cam_world, truth.t_cam_world_m).to_world(in_camera, root)
     np.testing.assert_allclose(exact.R_local, in_world.R_local, atol=1e-12)
     np.testing.assert_allclose(exact.trans_m, in_world.trans_m, atol=1e-12)
+
+
+def test_a_foot_that_stands_is_in_contact_and_one_that_moves_or_is_lifted_or_unseen_is_not():
+    T = 60
+    stamps = np.arange(T) / 30
+    points = np.zeros((T, 4, 3))
+    points[:, 1, 0] = 1.2 * stamps  # slides fast
+    points[:, 2, 1] = 0.3  # held up
+    seen = np.ones((T, 4))
+    seen[:, 3] = 0  # unseen
+    contact = contact_probability(points, stamps, np.array([0.0, 1.5, 4.0]), seen)
+    assert contact[:, 0].min() > 0.9
+    assert contact[:, 1:].max() < 0.05
+    assert ((contact >= 0) & (contact <= 1)).all()
 
 
 def test_an_upright_camera_looks_along_minus_z_and_pitch_looks_down():

@@ -9,7 +9,7 @@ from hmcap.models.proxies import PROXY_NAMES
 from hmcap.models.rotations import axis_angle_to_matrix
 from hmcap.models.solver.banded import NormalEquations
 from hmcap.models.solver.energy import Chain, Energy, Evidence, Ground, geman_mcclure, minimise
-from hmcap.models.solver.ground import contact_probability, upright_rotation
+from hmcap.models.solver.ground import upright_rotation
 from hmcap.models.solver.offsets import landmark_offsets_m
 from hmcap.models.solver.prior import body_prior, hand_prior
 from hmcap.models.solver.rigs import CONTACT_INDEX, NUM_BODY_POINTS, SOLE_INDEX, SolverRigs, build_rigs
@@ -345,9 +345,8 @@ def test_equations_of_an_energy_are_those_of_its_quadratic_form(rigs, rng):
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.integers(1, 500), st.integers(3, 120), st.data())
-def test_windows_cover_everything_in_order_and_freeze_only_what_is_settled(length, window, data):
-    overlap = data.draw(st.integers(0, window - 1))
+@given(st.integers(1, 300), st.integers(1, 120), st.integers(0, 150))
+def test_windows_cover_everything_in_order_and_freeze_only_what_is_settled(length, window, overlap):
     parts = windows(length, window, overlap)
     assert parts[0][0].start == 0
     assert parts[-1][0].stop == length
@@ -360,7 +359,7 @@ def test_windows_cover_everything_in_order_and_freeze_only_what_is_settled(lengt
         settled = part.stop
 
 
-# -- prior, shape, contact ---------------------------------------------------------------------------------------------
+# -- prior, shape ------------------------------------------------------------------------------------------------------
 
 
 def test_limits_hold_the_usual_pose_and_mirror():
@@ -388,17 +387,3 @@ def test_shape_keeps_the_stature_asked_for(rigs, height_m):
     )
     betas = solve_shape(rigs.body, evidence, body_weights(SolverSettings()), turned, height_m, mean)
     assert abs(mean[0] + mean[1] @ betas - height_m) < 0.01
-
-
-def test_a_foot_that_stands_is_in_contact_and_one_that_moves_or_is_lifted_or_unseen_is_not():
-    T = 60
-    stamps = np.arange(T) / 30
-    points = np.zeros((T, 4, 3))
-    points[:, 1, 0] = 1.2 * stamps  # slides fast
-    points[:, 2, 1] = 0.3  # held up
-    seen = np.ones((T, 4))
-    seen[:, 3] = 0  # unseen
-    contact = contact_probability(points, stamps, np.array([0.0, 1.5, 4.0]), seen)
-    assert contact[:, 0].min() > 0.9
-    assert contact[:, 1:].max() < 0.05
-    assert ((contact >= 0) & (contact <= 1)).all()
