@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hmcap.engines import registry
 from hmcap.engines.base import TensorSpec
 from hmcap.engines.landmarks import MODULES, LandmarkStage
 from hmcap.engines.landmarks.geometry import Roi, crop, roi_from_points, to_tensor, wrap_angle
@@ -422,6 +423,20 @@ def test_wrong_frame_missing_engine_and_wrong_network_are_explained() -> None:
         LandmarkStage(engines)
     with pytest.raises(HmcapError, match="Unknown module"):
         LandmarkStage.open(models={"face": "x.tflite"})
+
+
+def test_networks_are_fetched_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fetch(names: list[str]) -> None:
+        asked.append(sorted(names))
+        raise HmcapError("no network")
+
+    monkeypatch.setattr(registry, "fetch", fetch)
+    with pytest.raises(HmcapError, match="no network"):
+        LandmarkStage.open(models={"hand_recrop": "mine.onnx"})
+    # One by one, each would download the wheel that holds them all.
+    assert asked == [["hand_landmark_full", "pose_detection", "pose_landmark_full"]]
 
 
 def test_modules_are_reported_in_order() -> None:

