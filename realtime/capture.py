@@ -169,7 +169,7 @@ class _Run:
         self.warnings: list[str] = []
         engines = {n: {"backend": e.backend, "device": e.device} for n, e in self.landmarks.engines.items()}
         self.header = TakeHeader(
-            source=source.spec if source.live or source.spec in SAMPLES else str(Path(source.spec).resolve()),
+            source=_opens_again(source),
             name=source.name,
             fps=source.fps,
             width_px=source.width_px,
@@ -372,6 +372,13 @@ def _folder(video: str | Path | None, source: Source, choices: CaptureOptions) -
     if video is None or source.live or "://" in str(video) or source.spec in SAMPLES:
         return Path.cwd()
     return Path(video).expanduser().resolve().parent
+
+
+def _opens_again(source: Source) -> str:
+    """What opens the footage from any folder: a path made absolute, anything else as it is."""
+    if source.live or source.spec in SAMPLES or "://" in source.spec:
+        return source.spec
+    return str(Path(source.spec).resolve())
 
 
 def _input_files(source: Source) -> list[Path]:

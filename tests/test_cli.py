@@ -1,9 +1,12 @@
 """The command line: what it writes, what it says, and one paragraph with the right exit code for every mistake."""
 
 import dataclasses
+import functools
 import json
 import sys
+import threading
 from fractions import Fraction
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import av
@@ -64,7 +67,7 @@ def stages(monkeypatch):
 
 
 def make_video(path, count=20, shade=200):
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(25))
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for _ in range(count):
@@ -72,6 +75,11 @@ def make_video(path, count=20, shade=200):
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 @pytest.fixture
@@ -107,6 +115,20 @@ def test_a_video_becomes_a_take_exports_overlay_and_report(stages, video, tmp_pa
     assert take.report == stored
     for piece in ("field of view 62.0 deg", "--fov-deg", "stand-in on none", "person visible", "100.0 %", "dance.bvh"):
         assert piece in out
+
+
+def test_a_video_behind_an_address_gets_its_overlay_too(stages, video, tmp_path, capsys):
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/dance.mp4"
+        code, _, err = run(capsys, "--video", address, "--out", tmp_path, "--overlay", tmp_path / "over.mp4")
+        server.shutdown()
+        thread.join()
+    assert (code, err) == (0, "")
+    assert read_take(tmp_path / "dance.hmcap").header.source == address
+    assert (tmp_path / "over.mp4").stat().st_size > 0
 
 
 def test_exports_of_a_take_need_no_networks(stages, video, tmp_path, capsys, monkeypatch):
