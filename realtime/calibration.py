@@ -12,6 +12,7 @@ import numpy as np
 
 from ..models.camera import Camera
 from ..models.errors import HmcapError, UsageError
+from .codec import DISTORTION_COUNTS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,7 +21,6 @@ else:
 
 _MAX_BYTES = 4 << 20
 _ASPECT_TOLERANCE = 0.015
-_DIST_COUNTS = (0, 4, 5, 8, 12, 14)
 _KNOWN = "OpenCV YAML/XML/JSON, plain JSON with fx fy cx cy width height dist, or Pose2Sim TOML"
 
 
@@ -62,7 +62,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     except (ValueError, KeyError, TypeError, OSError, RecursionError, cv2.error) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise HmcapError(
-            f"Expected a camera calibration in {path} ({_KNOWN}); it cannot be read: {reason[:160]}"
+            f"Expected a camera calibration in {path} ({_KNOWN}); it cannot be read: {reason[:160]}. Give another "
+            "file, or state the angle itself: --fov-deg 65"
         ) from error
     if not found:
         raise HmcapError(f"Expected a camera calibration in {path} ({_KNOWN}); no camera matrix was found in it.")
@@ -130,7 +131,7 @@ def _fit(raw: Mapping[str, Any], path: Path, name: str, width_px: int, height_px
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise HmcapError(f"Expected numbers in the calibration {path}; found something else: {error}.") from error
     sound = K.shape == (3, 3) and np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0 and all(map(math.isfinite, dist))
-    if not sound or len(dist) not in _DIST_COUNTS or (size is not None and min(size) < 1):
+    if not sound or len(dist) not in DISTORTION_COUNTS or (size is not None and min(size) < 1):
         raise HmcapError(
             f"Expected a 3x3 camera matrix with positive focal lengths, a picture size and 0, 4, 5, 8, 12 or 14 "
             f"distortion numbers in {path}; found a matrix of shape {K.shape}, size {size} and {len(dist)} of those."

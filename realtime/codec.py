@@ -22,6 +22,8 @@ MAX_MESSAGE_BYTES = 1 << 20
 MAX_BETAS = 1024
 MAX_INDEX = 2**40
 MAX_SIDE_PX = 1 << 16
+DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)
+"""How many distortion coefficients a lens may have in OpenCV."""
 
 _FLOATS = ("<f4", "<f8")
 _SHAPES: dict[str, tuple[int, ...]] = {
@@ -139,7 +141,8 @@ def camera_from_dict(fields: object) -> Camera:
     if not isinstance(fields, Mapping):
         raise _broken("camera", fields)
     dist, source = fields.get("dist"), fields.get("source")
-    if not (isinstance(dist, list) and len(dist) <= 14 and all(isinstance(d, int | float) for d in dist)):
+    numbers = isinstance(dist, list) and all(isinstance(d, int | float) and math.isfinite(d) for d in dist)
+    if not (numbers and len(dist) in DISTORTION_COUNTS):
         raise _broken("camera dist", dist)
     if not isinstance(source, str):
         raise _broken("camera source", source)
@@ -217,10 +220,6 @@ def _checked_int(value: object, name: str, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise _broken(name, value)
     return value
-
-
-def _side(value: object) -> int:
-    return _checked_int(value, "image_size_px", 1, MAX_SIDE_PX)
 
 
 def _finite(fields: Mapping[str, Any], name: str) -> float:

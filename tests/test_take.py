@@ -402,6 +402,14 @@ def test_random_messages_never_crash_the_decoder(data):
             decode(data)
 
 
+@pytest.mark.parametrize("dist", [[0.1], [0.1] * 6, [float("nan")] * 4, ["0.1"] * 4])
+def test_lenses_that_no_take_holds_are_refused(dist):
+    fields = json.loads(make_header().to_json())
+    fields["camera"]["dist"] = dist
+    with pytest.raises(HmcapError, match="dist"):
+        TakeHeader.from_json(json.dumps(fields))
+
+
 @pytest.mark.parametrize(
     "changes", [{"fps": 0}, {"fps": 1e9}, {"width_px": 0}, {"height_px": "tall"}, {"camera": None}, {"engines": []}]
 )
