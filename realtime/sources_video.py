@@ -258,8 +258,12 @@ def _without_password(url: str) -> str:
 
 
 def _unreadable(path: Path, size: int, error: BaseException) -> str:
-    head = path.open("rb").read(4096) if size else b""
     what = f"Expected a video in {path}; "
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as refusal:
+        return f"{what}the system said: {_reason(refusal)}. Check that you may read the file."
     if b"ftyp" in head[:16]:
         return (
             f"{what}it is an MP4 whose index cannot be read ({size:,} bytes), so it was probably cut off while being "

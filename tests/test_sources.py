@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from hmcap.models.errors import HmcapError, UsageError
-from hmcap.realtime import sources_webcam
+from hmcap.realtime import sources_video, sources_webcam
 from hmcap.realtime.exif import focal_35mm_mm
 from hmcap.realtime.sources import open_source
 from hmcap.realtime.sources_images import natural_key
@@ -313,6 +313,18 @@ def test_images_come_in_natural_order_at_the_stated_rate(tmp_path):
 def test_natural_key_orders_numbers_by_value():
     names = ["a10b", "a9b2", "a9b10", "b1", "10", "9"]
     assert sorted(names, key=natural_key) == ["9", "10", "a9b2", "a9b10", "a10b", "b1"]
+
+
+def test_a_video_that_may_not_be_read_is_explained(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", 2)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(sources_video.av, "open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(HmcapError, match="permission denied"):
+        open_source(path)
 
 
 def test_unreadable_and_odd_images_are_left_out_and_counted(tmp_path):
