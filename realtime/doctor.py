@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ..engines import registry
 from ..engines.backends import available
+from ..engines.landmarks.stage import DEFAULT_MODELS
 from ..engines.store import models_folder
 from ..models.body import load_body
 from ..models.errors import HmcapError
@@ -120,7 +121,7 @@ def _models() -> Check:
         states = {m.name: m.state for m in registry.list_models()}
     except HmcapError as error:
         return "missing", "networks", str(error)
-    absent = [w.name for w in registry.networks() if states.get(w.name) != "ready"]
+    absent = [name for name in DEFAULT_MODELS.values() if states.get(name) != "ready"]
     if absent:
         return "note", "networks", f"{', '.join(absent)} fetched on first use, or now: hmcap models fetch"
     return "ok", "networks", f"all in {models_folder()}"

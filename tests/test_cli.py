@@ -13,6 +13,8 @@ import av
 import hmcap.realtime.capture as capture
 import numpy as np
 import pytest
+from hmcap.engines import registry
+from hmcap.engines.landmarks.stage import DEFAULT_MODELS
 from hmcap.models.body import load_body
 from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.motion import MotionFrame
@@ -375,6 +377,15 @@ def test_doctor_names_builds_that_overwrite_each_other(monkeypatch, builds):
     notes = [text for state, name, text in doctor._engines() if (state, name) == ("note", "engine builds")]
     assert len(notes) == len(builds) - 1
     assert all("--no-deps onnxruntime-gpu" in text for text in notes)
+
+
+def test_doctor_misses_no_network_that_a_capture_does_not_use(monkeypatch):
+    states = {w.name: "ready" if w.name in DEFAULT_MODELS.values() else "missing" for w in registry.REGISTRY.values()}
+    listed = [SimpleNamespace(name=name, state=state) for name, state in states.items()]
+    monkeypatch.setattr(registry, "list_models", lambda: listed)
+    assert doctor._models()[0] == "ok"
+    listed[0].state = "missing"
+    assert doctor._models()[0] == "note"
 
 
 def test_formats_are_split_checked_and_counted_once():
