@@ -110,9 +110,10 @@ def _read(path: str) -> dict[str, np.ndarray]:
             zeros = np.broadcast_to(np.int8(0), (num_vertices, 3, _NUM_POSE_FEATURES))
             arrays["posedirs"] = zeros if skip else archive["posedirs"]
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        reason = "it holds Python pickles, which are never loaded here because they can run any code"
-        if "pickle" not in str(error).lower():
-            reason = f"it cannot be read ({error})"
+        reason = f"it cannot be read ({error})"
+        if "pickle" in str(error).lower():
+            # numpy takes any file that it does not recognise for a pickle
+            reason = "it is no npz, or holds Python pickles, which are never loaded here because they can run any code"
         raise HmcapError(f"Expected a body model without pickles in {path}, but {reason}. {next_step}") from error
     for key in ("hands_meanl", "hands_meanr"):
         arrays.setdefault(key, np.zeros(45))
