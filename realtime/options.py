@@ -1,6 +1,5 @@
 """Everything a user may choose about a capture, under the names of the command line, checked before anything starts."""
 
-import dataclasses
 import difflib
 import os
 import uuid
@@ -181,11 +180,6 @@ def check_writable(folder: Path) -> None:
             f"Expected to be able to write into the folder {folder}; the system said: {error.strerror or error}. "
             "Name a folder that you may write to: --out FOLDER"
         ) from error
-
-
-def with_changes(options: CaptureOptions, **changes: Any) -> CaptureOptions:
-    """The options with some fields replaced, checked again."""
-    return dataclasses.replace(options, **changes)
 
 
 def _video_path(path: Path) -> Path:
