@@ -1,6 +1,6 @@
 """The classical solver frame by frame: a short window of the latest frames, each one's motion given at once."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -55,8 +55,7 @@ class LiveSolver:
         self, camera: Camera, settings: SolverSettings | None = None, *, model: BodyModel | None = None
     ) -> None:
         self._camera = camera
-        settings = settings or SolverSettings()
-        self._settings = replace(settings, acceleration_scale=settings.live_acceleration_scale)
+        self._settings = settings or SolverSettings()
         self._model = model or load_body()
         self._mean_rigs = build_rigs(self._model)
         self._rigs = self._mean_rigs

@@ -27,10 +27,8 @@ class SolverSettings:
     """Weight of the pose prior; the motion it was fitted on is poorer than real footage, hence below 1."""
     sigma_limit_rad: float = 0.06
     """Softness of the joint limits."""
-    acceleration_scale: float = 2.0
+    acceleration_scale: float = 1.0
     """Accelerations allowed, as a multiple of those the motion-capture data shows."""
-    live_acceleration_scale: float = 1.0
-    """The same for the live solver, which cannot look ahead to smooth."""
     sigma_contact_speed_m_s: float = 0.06
     """Speed left in a foot point that stands."""
     sigma_contact_height_m: float = 0.015
