@@ -141,8 +141,9 @@ def camera_from_dict(fields: object) -> Camera:
     if not isinstance(fields, Mapping):
         raise _broken("camera", fields)
     dist, source = fields.get("dist"), fields.get("source")
-    numbers = isinstance(dist, list) and all(isinstance(d, int | float) and math.isfinite(d) for d in dist)
-    if not (numbers and len(dist) in DISTORTION_COUNTS):
+    if not (isinstance(dist, list) and len(dist) in DISTORTION_COUNTS):
+        raise _broken("camera dist", dist)
+    if not all(isinstance(d, int | float) and math.isfinite(d) for d in dist):
         raise _broken("camera dist", dist)
     if not isinstance(source, str):
         raise _broken("camera source", source)
