@@ -246,14 +246,14 @@ class _Run:
     ) -> RunStats:
         loop = CaptureLoop(self.source, self.landmarks, sinks, motion)
 
-        def ask() -> None:
-            loop.stop()
-            self.display.say("Stopping: what was captured is kept. Ctrl-C again stops at once.")
-
-        interrupts.ask = ask
+        # Said from the loop's tick: a signal handler may have interrupted a write to the same stream.
+        to_say = ["Stopping: what was captured is kept. Ctrl-C again stops at once."]
+        interrupts.ask = loop.stop
         with self.display.stage("capture", self.source.expected_frames) as progress:
 
             def tick(stats: RunStats) -> None:
+                if interrupts.asked and to_say:
+                    self.display.say(to_say.pop())
                 note = f"{stats.dropped} dropped" if self.source.live else ""
                 progress.update(stats.frames, note=note)
                 if window is not None and window.draw():

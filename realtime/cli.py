@@ -15,7 +15,7 @@ COMMANDS = ("export", "models", "doctor")
 _INTRO = """\
 Full-body motion capture from one camera: body, hands and feet in world space.
 
-  hmcap --webcam 0                                live, with an overlay window
+  hmcap --webcam 0                                live; Ctrl-C ends it
   hmcap --video dance.mp4 --export bvh            dance.bvh beside the input
   hmcap --video sample --export bvh,npz --overlay sample_overlay.mp4
   hmcap export dance.hmcap --to bvh,npz           write files from a recorded take

@@ -1,5 +1,7 @@
 """The live overlay window, where the installed OpenCV can open one."""
 
+import os
+import sys
 import threading
 
 import cv2
@@ -16,6 +18,9 @@ _QUIT_KEYS = (ord("q"), 27)
 
 def has_window() -> bool:
     """Whether OpenCV was built with a window system and one can be opened here."""
+    # Qt, which OpenCV's builds for Linux use, ends the whole process where there is no display.
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))):
+        return False
     lines = [line.split(":", 1)[1].strip() for line in cv2.getBuildInformation().splitlines() if "GUI:" in line]
     if not lines or lines[0].upper() in ("NONE", "NO", ""):
         return False

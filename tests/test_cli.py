@@ -19,7 +19,7 @@ from hmcap.models.body import load_body
 from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.motion import MotionFrame
 from hmcap.models.proxies import Proxies
-from hmcap.realtime import capture_video, capture_webcam, doctor, export_take, read_take, sources_webcam
+from hmcap.realtime import capture_video, capture_webcam, doctor, export_take, read_take, sources_webcam, window
 from hmcap.realtime.cli import capture_parser, export_parser, main
 from hmcap.realtime.exporters import EXPORTERS
 from hmcap.realtime.options import CaptureOptions, parse_formats, plan_outputs
@@ -386,6 +386,22 @@ def test_doctor_misses_no_network_that_a_capture_does_not_use(monkeypatch):
     assert doctor._models()[0] == "ok"
     listed[0].state = "missing"
     assert doctor._models()[0] == "note"
+
+
+def test_no_window_is_tried_where_linux_has_no_display(monkeypatch):
+    tried = []
+    monkeypatch.setattr(window.sys, "platform", "linux")
+    monkeypatch.setattr(window.cv2, "getBuildInformation", lambda: "  GUI:  QT5")
+    for name in ("namedWindow", "destroyWindow"):
+        monkeypatch.setattr(window.cv2, name, lambda *_: tried.append(1))
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert window.has_window()
+    assert tried
+    tried.clear()
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert not window.has_window()
+    assert not tried
 
 
 def test_formats_are_split_checked_and_counted_once():
