@@ -99,9 +99,12 @@ class VideoSource(Source):
         # The rotation is known for certain only once a frame is out: decode one now and give it first later.
         first = next(self._decoded, None)
         if first is None:
+            step = "Convert it: ffmpeg -i INPUT -c:v libx264 fixed.mp4"
+            if "://" in self.spec:
+                step = "Its server may give files from the beginning only: download it and capture the file."
             raise HmcapError(
                 f"Expected a video in {self.spec}; not one frame of it could be decoded "
-                f"(codec {stream.codec_context.name}). Convert it: ffmpeg -i INPUT -c:v libx264 fixed.mp4"
+                f"(codec {stream.codec_context.name}). {step}"
             )
         if not (0 < first.width <= _MAX_SIDE_PX and 0 < first.height <= _MAX_SIDE_PX):
             raise HmcapError(

@@ -122,7 +122,7 @@ def test_a_video_becomes_a_take_exports_overlay_and_report(stages, video, tmp_pa
 def test_a_video_behind_an_address_gets_its_overlay_too(stages, video, tmp_path, capsys):
     handler = functools.partial(QuietHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         address = f"http://127.0.0.1:{server.server_address[1]}/dance.mp4"
         code, _, err = run(capsys, "--video", address, "--out", tmp_path, "--overlay", tmp_path / "over.mp4")

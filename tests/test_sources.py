@@ -272,11 +272,15 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 def test_a_file_behind_an_address_is_read_like_a_file(tmp_path):
     write_video(tmp_path / "a.mp4", 30, options={"movflags": "faststart"})
+    write_video(tmp_path / "index_at_the_end.mp4", 900, size=(320, 240))
     handler = functools.partial(QuietHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         frames, source = read(f"http://127.0.0.1:{server.server_address[1]}/a.mp4")
+        # This server cannot jump back from the index to the pictures.
+        with pytest.raises(HmcapError, match="download it"):
+            read(f"http://127.0.0.1:{server.server_address[1]}/index_at_the_end.mp4")
         server.shutdown()
         thread.join()
     assert len(frames) == 30
