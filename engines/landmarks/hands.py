@@ -8,7 +8,6 @@ import numpy as np
 from .geometry import Roi, roi_from_points, wrap_angle
 from .networks import Body, Hand, HandNetwork, HandRecrop
 
-SIDES = ("left", "right")
 _WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
 _PALM = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]
 _MIN_WRIST_VISIBILITY = 0.1
