@@ -20,7 +20,7 @@ class MotionFrame:
     stamp_s: float
     """Time stamp of the source, seconds."""
     present: bool
-    """Whether a person was found; when False the pose is the last one known, held."""
+    """Whether a person was found; when False the pose is the last one known, or carried across a short absence."""
     betas: np.ndarray
     """(B,) body shape coefficients of the body model in use."""
     poses: np.ndarray

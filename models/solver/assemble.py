@@ -70,7 +70,7 @@ def assemble(
     betas = solution.betas.astype(np.float32)
     frames = []
     for i in range(len(poses)):
-        present = bool(solution.solved[i])
+        present = bool(solution.solved[i] and o.present[i])
         frames.append(
             MotionFrame(
                 index=int(o.index[i]),

@@ -146,6 +146,8 @@ class Energy:
             i = np.arange(self.rig.num_variables)
             equations.diagonal[: self.frozen, i, i] += 1e9
             equations.gradient[: self.frozen] = 0
+            equations.next1[: self.frozen] = 0
+            equations.next2[: self.frozen] = 0
         return cost, equations
 
     def _evaluate(self, chain: Chain, eq: NormalEquations | None) -> float:

@@ -138,7 +138,7 @@ def _fit_plane(
     """Pitch, roll (radians) and height of the camera above the floor (m)."""
     weight = stand.sum(1)
     use = weight > 0.5
-    if use.sum() == 0:
+    if not (stand > 0.5).any():
         lowest = (feet @ upright_rotation(pitch, roll))[..., 1].min()
         return pitch, roll, float(-lowest)
     support = (feet * stand[..., None]).sum(1) / np.maximum(weight, 1e-6)[:, None]

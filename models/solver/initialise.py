@@ -59,7 +59,10 @@ def initial_chain(o: Observations, rig: Rig) -> Chain:
     if len(good) == 0:
         R[:, 0] = np.diag([1.0, -1.0, -1.0])  # standing, facing the camera
         return Chain(R, place(o, rig, R))
-    near = good[np.abs(good[:, None] - np.arange(T)).argmin(0)]
+    later = np.minimum(np.searchsorted(good, np.arange(T)), len(good) - 1)
+    earlier = np.maximum(later - 1, 0)
+    closer = np.abs(good[earlier] - np.arange(T)) <= np.abs(good[later] - np.arange(T))
+    near = good[np.where(closer, earlier, later)]
     x = o.body_xyz[near]
 
     def at(name: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ..body import BodyModel, load_body
 from ..camera import Camera
@@ -67,6 +67,8 @@ class LiveSolver:
         self._window: _Window | None = None
         self._last: MotionFrame | None = None
         self._lost = 0
+        # the libraries are looked up once: a search through all of them in every frame is dear
+        self._threads = ThreadpoolController()
 
     @property
     def calibrated(self) -> bool:
@@ -75,7 +77,7 @@ class LiveSolver:
 
     def push(self, proxies: Proxies) -> MotionFrame:
         """Motion of the frame that ``proxies`` describes; frames come in order, absent ones included."""
-        with threadpool_limits(1, "blas"):
+        with self._threads.limit(limits=1, user_api="blas"):
             observed = stack([proxies], self._camera)
             if not observed.present[0]:
                 return self._held(proxies)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..body import BodyModel
+from ..body import BodyModel, load_body
 from ..markers import SOLE_POINTS, ProxyRig, contact_rig, proxy_rig, sole_rig
 from ..proxies import BODY_NAMES, PROXY_NAMES
 from ..skeleton import CONTACT_POINTS, JOINT_NAMES, NUM_BODY_JOINTS, PARENTS
@@ -60,10 +60,17 @@ def _body_rig(model: BodyModel, markers: ProxyRig, contact: ProxyRig, soles: Pro
         PARENTS[:NUM_BODY_JOINTS],
         np.asarray(model.J_template[:NUM_BODY_JOINTS], np.float64),
         np.concatenate([joint, contact.joint, soles.joint]),
-        _joined(markers.points_template + landmark_offsets_m(), contact.points_template, soles.points_template),
+        _joined(markers.points_template + _offsets_m(model), contact.points_template, soles.points_template),
         np.asarray(model.J_shapedirs[:NUM_BODY_JOINTS], np.float64),
         _joined(markers.points_shapedirs, contact.points_shapedirs, soles.points_shapedirs),
     )
+
+
+def _offsets_m(model: BodyModel) -> np.ndarray:
+    """(67, 3) offsets of the landmarks; they were measured against the built-in body, and hold for its joints only."""
+    own = load_body(num_betas=model.num_betas).J_template
+    offsets = landmark_offsets_m()
+    return offsets if np.allclose(model.J_template, own, atol=1e-4) else np.zeros_like(offsets)
 
 
 def _joined(proxies: np.ndarray, contact: np.ndarray, soles: np.ndarray) -> np.ndarray:
