@@ -280,7 +280,9 @@ class _Run:
                 "and --end against the length of the footage."
             )
         if stats.seen == 0:
-            path = writer.close()
+            # an earlier take of this name shows somebody, perhaps: it stays
+            earlier = writer.path.exists()
+            path = writer.close(writer.path.with_stem(f"{writer.path.stem}_nobody") if earlier else None)
             raise HmcapError(
                 f"Expected a person in {self.source.spec}; nobody was found in any of its {stats.frames} frames. "
                 "One person, upright and mostly in view, works best; for another part use --start and --end. The "

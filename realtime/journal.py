@@ -108,10 +108,12 @@ class TakeWriter:
             raise self._gave_up(error) from error
         self._flushed_at = self._clock()
 
-    def close(self) -> Path:
-        """Finish the file, give it its final name and return that. Calling it again does nothing."""
+    def close(self, final: Path | None = None) -> Path:
+        """Finish the file, give it its final name (or ``final``) and return that. Calling it again does nothing."""
         if self._file is None:
             return self.path
+        if final is not None:
+            self.path = final
         file = self._file
         try:
             self._writer.finish()

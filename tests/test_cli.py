@@ -176,6 +176,17 @@ def test_nobody_in_view_is_an_error_that_keeps_and_names_the_take(stages, tmp_pa
     assert not (tmp_path / "empty.bvh").exists()
 
 
+def test_a_take_without_anybody_does_not_replace_an_earlier_one(stages, video, tmp_path, capsys):
+    assert run(capsys, "--video", video)[0] == 0
+    earlier = (tmp_path / "dance.hmcap").read_bytes()
+    make_video(video, shade=0)
+    code, _, err = run(capsys, "--video", video)
+    assert code == 1
+    assert str(tmp_path / "dance_nobody.hmcap") in err
+    assert (tmp_path / "dance.hmcap").read_bytes() == earlier
+    assert len(read_take(tmp_path / "dance_nobody.hmcap").proxies) == 20
+
+
 def test_a_part_without_frames_is_an_error_that_leaves_no_take(stages, video, tmp_path, capsys):
     code, _, err = run(capsys, "--video", video, "--start", 100)
     assert code == 1
