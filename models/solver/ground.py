@@ -137,12 +137,11 @@ def _fit_plane(
 ) -> tuple[float, float, float]:
     """Pitch, roll (radians) and height of the camera above the floor (m)."""
     weight = stand.sum(1)
-    use = weight > 0.5
     if not (stand > 0.5).any():
         lowest = (feet @ upright_rotation(pitch, roll))[..., 1].min()
         return pitch, roll, float(-lowest)
     support = (feet * stand[..., None]).sum(1) / np.maximum(weight, 1e-6)[:, None]
-    balanced = use & upright
+    balanced = (weight > 0.5) & upright
     mean_lean, balance = np.zeros(3), 0.0
     if balanced.any():
         lean = mass[balanced] - support[balanced]
@@ -152,7 +151,7 @@ def _fit_plane(
     # A foot is uncertain along its ray. Seen at a grazing angle that hardly moves it off the floor; a plane fitted
     # without this would lean into the rays.
     uncertain = _DEPTH_SIGMA * np.abs(points @ upright_rotation(pitch, roll)[:, 1])
-    share = np.sqrt(w * min(1.0, _INDEPENDENT_LOOKS / max(len(points), 1)))
+    share = np.sqrt(w * min(1.0, _INDEPENDENT_LOOKS / len(points)))
     share /= np.hypot(_PLANE_SIGMA_M, uncertain)
 
     def residuals(v: np.ndarray) -> np.ndarray:
@@ -169,9 +168,7 @@ def _fit_plane(
             ]
         )
 
-    start = np.array(
-        [pitch, roll, -float(np.median(points @ upright_rotation(pitch, roll)[:, 1])) if len(points) else 0.0]
-    )
+    start = np.array([pitch, roll, -np.median(points @ upright_rotation(pitch, roll)[:, 1])])
     high = max(20.0, 2 * abs(start[2]))  # a long lens sees from afar
     fit = least_squares(residuals, start, bounds=([-0.7, -0.4, -high], [1.2, 0.4, high]))
     return float(fit.x[0]), float(fit.x[1]), float(fit.x[2])

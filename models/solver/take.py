@@ -143,8 +143,7 @@ def gravity_of(pieces: list[Observations], chains: list[Chain], rig: Rig) -> tup
 
 def feet_seen(o: Observations) -> np.ndarray:
     """(T, 4) how well each contact point is seen: confidence of its heel or big toe proxy, or of the ankle."""
-    near = np.maximum(o.confidence[:, [21, 19, 24, 22]], o.confidence[:, [14, 14, 11, 11]])
-    return near
+    return np.maximum(o.confidence[:, [21, 19, 24, 22]], o.confidence[:, [14, 14, 11, 11]])
 
 
 def find_contacts(o: Observations, chain: Chain, rig: Rig, gravity: Gravity) -> np.ndarray:
