@@ -1,0 +1,1 @@
+"""Evaluation: sets with truth, methods, measures, and the report on them."""

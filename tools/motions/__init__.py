@@ -1,0 +1,1 @@
+"""Motion to render and to train on: recorded clips, hands, virtual cameras."""

@@ -1,0 +1,1 @@
+"""How the landmark stage errs: measured on rendered footage, kept in a small file, drawn again for training."""

@@ -1,0 +1,1 @@
+"""Footage with exact truth: the built-in body rendered in recorded motion."""
