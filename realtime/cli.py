@@ -5,12 +5,16 @@ import difflib
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from typing import Any, NoReturn
 
 from ..models.errors import HmcapError, UsageError
 
 COMMANDS = ("export", "models", "doctor")
+"""Commands of the application itself."""
+_MORE_COMMANDS = "hmcap.commands"
+"""Group of entry points that add commands, each a function from arguments to exit code: capture needs none of them, so
+that this module depends on no developer's tool."""
 
 _INTRO = """\
 Full-body motion capture from one camera: body, hands and feet in world space.
@@ -20,6 +24,7 @@ Full-body motion capture from one camera: body, hands and feet in world space.
   hmcap --video sample --export bvh,npz --overlay sample_overlay.mp4
   hmcap export dance.hmcap --to bvh,npz           write files from a recorded take
   hmcap models list|fetch|add|convert             network weights and sample clips
+  hmcap eval                                      accuracy on footage with truth, beside peers
   hmcap doctor                                    what this machine can use
 """
 _OUTRO = "Exit codes: 0 done, 1 a problem with the input or the machine, 2 wrong usage. Ctrl-C ends a capture cleanly."
@@ -68,9 +73,13 @@ def _dispatch(words: list[str]) -> int:
     if words and words[0] in COMMANDS:
         return {"export": _export, "models": _models, "doctor": _doctor}[words[0]](words[1:])
     if words and not words[0].startswith("-"):
-        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        more = {point.name: point for point in entry_points(group=_MORE_COMMANDS)}
+        if words[0] in more:
+            return more[words[0]].load()(words[1:])
+        commands = (*COMMANDS, *sorted(more))
+        near = difflib.get_close_matches(words[0], commands, n=1)
         hint = f"Did you mean: hmcap {near[0]}?" if near else f"To capture a video: hmcap --video {words[0]}"
-        raise UsageError(f"Expected an option or one of the commands {', '.join(COMMANDS)}; found {words[0]!r}. {hint}")
+        raise UsageError(f"Expected an option or one of the commands {', '.join(commands)}; found {words[0]!r}. {hint}")
     return _capture(words)
 
 
