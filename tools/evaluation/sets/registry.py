@@ -111,7 +111,7 @@ _SETS = (
         "image folders and videos; 3-D joints in the camera's axes",
         "Non-commercial research; from https://vcai.mpi-inf.mpg.de/3dhp-dataset.",
         "3dhp",
-        "TS*/annot_data.mat with TS*/imageSequence/img_*.jpg, S*/Seq*/annot.mat with camera.calibration and imageSequence",
+        "TS*/annot_data.mat, S*/Seq*/annot.mat and camera.calibration, each with its imageSequence folder",
         "mpi3dhp",
     ),
     SetInfo(
