@@ -1,9 +1,9 @@
 """Virtual cameras: where somebody might have stood and filmed a motion.
 
-Every number of a camera is drawn within ranges seen in ordinary footage: field of view 35 to 95 degrees along the longer
-side, lens 0.3 to 2.5 m above the floor, pitch from 35 degrees down to 25 up, 1.2 to 8 m from the person; on a tripod,
-panning after the person with some lag, held in a hand, or walking along. A proposal is kept if the person is in the
-picture the way the framing asks.
+Every number of a camera is drawn within ranges seen in ordinary footage: field of view 35 to 95 degrees along the
+longer side, lens 0.3 to 2.5 m above the floor, pitch from 35 degrees down to 25 up, 1.2 to 8 m from the person; on a
+tripod, panning after the person with some lag, held in a hand, or walking along. A proposal is kept if the person is
+in the picture the way the framing asks.
 
 World: right-handed, Y up, floor y = 0, metres. Camera: OpenCV. All camera motion is a function of time and not of the
 frame number, so the same draw at another frame rate is the same camera.
@@ -75,8 +75,8 @@ def sample_camera(
 
     Framing, in at least :data:`MIN_SHARE` of the frames: "whole" has every point in the picture; "upper" has all points
     of the upper half of the person's height in it and some of the lower half out of it; "partly" has 30 to 90 % of the
-    points in it. Raises HmcapError where no such camera is found, which happens when a ``kind`` is asked for that cannot
-    follow the motion; with ``kind`` None a camera that follows takes over.
+    points in it. Raises HmcapError where no such camera is found, which happens when a ``kind`` is asked for that
+    cannot follow the motion; with ``kind`` None a camera that follows takes over.
     """
     points = np.asarray(points_world_m, np.float64)
     if points.ndim != 3 or points.shape[-1] != 3 or not points.size or not np.isfinite(points).all():
@@ -87,7 +87,8 @@ def sample_camera(
         )
     wanted = framing or FRAMINGS[rng.choice(len(FRAMINGS), p=_FRAMING_WEIGHTS)]
     first = kind or KINDS[rng.choice(len(KINDS), p=_KIND_WEIGHTS)]
-    kinds = [first] if kind else [first, *(k for k in ("panning", "walking") if k != first)]
+    following: tuple[Kind, ...] = ("panning", "walking")
+    kinds = [first] if kind else [first, *(k for k in following if k != first)]
     subject = _Subject(points, fps)
     best, best_share = None, -1.0
     for tried in kinds:
@@ -102,8 +103,8 @@ def sample_camera(
                 best, best_share = found, share
     seen = "none that keeps its distance" if best is None else f"one with {100 * best_share:.0f} % of the frames"
     raise HmcapError(
-        f"Expected a {first} camera that shows the person ({wanted}) in {100 * MIN_SHARE:.0f} % of {len(points)} frames, "
-        f"found {seen} in {_ATTEMPTS * len(kinds)} draws. Ask for another kind of camera, or film a shorter part."
+        f"Expected a {first} camera that shows the person ({wanted}) in {100 * MIN_SHARE:.0f} % of {len(points)} "
+        f"frames, found {seen} in {_ATTEMPTS * len(kinds)} draws. Ask for another kind of camera or a shorter part."
     )
 
 
@@ -309,12 +310,12 @@ def _framed_share(found: VirtualCamera, points: np.ndarray) -> float:
     seen = points[rows]
     px = project_px(found.camera, found.T_cam_world[rows], seen)
     size = np.array([found.camera.width_px, found.camera.height_px])
-    inside = ((px >= 0) & (px <= size - 1)).all(axis=-1)
+    inside = np.all((px >= 0) & (px <= size - 1), axis=-1)
     if found.framing == "whole":
-        return float(inside.all(axis=1).mean())
+        return float(np.all(inside, axis=1).mean())
     if found.framing == "partly":
-        share = inside.mean(axis=1)
+        share = np.mean(inside, axis=1)
         return float(((share >= 0.3) & (share <= 0.9)).mean())
     low, high = seen[..., 1].min(axis=1, keepdims=True), seen[..., 1].max(axis=1, keepdims=True)
     upper = seen[..., 1] >= low + 0.5 * (high - low)
-    return float(((inside | ~upper).all(axis=1) & ~inside.all(axis=1)).mean())
+    return float(np.mean(np.all(inside | ~upper, axis=1) & ~np.all(inside, axis=1)))
