@@ -1,5 +1,7 @@
 """Ground contact of the feet, read off their motion."""
 
+import itertools
+
 import numpy as np
 
 from ...models.body import BodyModel
@@ -43,7 +45,7 @@ def contact_labels(feet_world_m: np.ndarray, fps: float) -> np.ndarray:
         state = np.where(state, stay[t], out[t])
         out[t] |= state
     shortest = round(_SHORTEST_S * fps)
-    for k in range(out.shape[1]):
+    for k in range(feet.shape[1]):
         _drop_short(out[:, k], False, shortest)
         _drop_short(out[:, k], True, shortest)
     return out
@@ -52,6 +54,6 @@ def contact_labels(feet_world_m: np.ndarray, fps: float) -> np.ndarray:
 def _drop_short(row: np.ndarray, value: bool, shortest: int) -> None:
     """Turn over runs of ``value`` shorter than ``shortest`` that lie between two others; in place."""
     edges = np.flatnonzero(np.diff(row)) + 1
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in itertools.pairwise(edges):
         if bool(row[begin]) == value and end - begin < shortest:
             row[begin:end] = not value

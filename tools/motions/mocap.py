@@ -3,8 +3,8 @@
 A user's AMASS folder and a folder with an index are the same thing: every npz below it is a clip. What is read of one:
 ``poses`` (T, 165) SMPL-X or (T, 156) SMPL-H axis-angle, ``trans`` (T, 3), ``mocap_frame_rate`` or ``mocap_framerate``,
 and where they are there ``up_axis`` ("y" or "z"; z where missing, as AMASS is), ``gender``, ``surface_model_type``,
-``source`` and ``licence``. Two files beside the clips are honoured: ``INDEX.tsv`` with the columns source, clip, licence,
-action, split (clips it does not list are left out), and ``rest_skeleton.npz`` with ``joints_m`` (55, 3), the rest pose
+and ``licence``. Two files beside the clips are honoured: ``INDEX.tsv`` with the columns source, clip, licence, action,
+split (clips it does not list are left out), and ``rest_skeleton.npz`` with ``joints_m`` (55, 3), the rest pose
 that the clips were made for.
 
 Rest poses differ. With a rest skeleton, local rotations are carried over so that every limb keeps its direction
@@ -121,7 +121,8 @@ def _indexed(folder: Path, index: Path, rest_file: Path | None) -> list[ClipEntr
         path = folder / row["source"] / f"{row['clip']}.npz"
         if not path.is_file():
             raise HmcapError(
-                f"Expected {path}, which {index.name} lists, found no such file. Complete the folder, or take its line out."
+                f"Expected {path}, which {index.name} lists, found no such file. Complete the folder, "
+                "or take its line out."
             )
         action = row.get("action") or ""
         entries.append(
