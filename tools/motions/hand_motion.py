@@ -1,8 +1,8 @@
 """Finger motion from key poses: minimum-jerk blends with per-finger delays, holds, and small slow noise.
 
-Key poses are (N, 15, 3) axis-angle of a right hand relative to the flat hand, in the joint order of SMPL-X
-(index, middle, pinky, ring, thumb; three joints each, root to tip). A folder of npz files gives them, or a built-in generator of
-plain shapes (fist, flat, point, pinch, relaxed and what lies between) where nobody has a file.
+Key poses are (N, 15, 3) axis-angle of a right hand relative to the flat hand, in the joint order of SMPL-X (index,
+middle, pinky, ring, thumb; three joints each, root to tip). A folder of npz files gives them, or a built-in generator
+of plain shapes (fist, flat, point, pinch, relaxed and what lies between) where nobody has a file.
 """
 
 import zipfile

@@ -53,6 +53,33 @@ def heading_rad(poses: np.ndarray) -> np.ndarray:
     return np.unwrap(2 * np.arctan2(y, w))
 
 
+def curved(clip: Clip, rad_per_s: float, body: BodyModel | None = None) -> Clip:
+    """The clip on a curve: the whole motion turns at ``rad_per_s`` about the vertical through the foot that stands, so
+    that stance feet turn on the spot and do not slide; about the root while none does."""
+    body = (body or load_body()).astype(np.float64)
+    posed = _posed(clip, body)
+    feet = contact_rig(body).in_world_m(posed)
+    weight = contact_labels(feet, clip.fps) + 1e-3
+    # One foot after the other takes over gradually, or the pivot would jump.
+    kernel = np.hanning(7)[1:-1] / np.hanning(7).sum()
+    weight = np.apply_along_axis(lambda row: np.convolve(row, kernel, mode="same"), 0, weight)
+    pivot = (feet * weight[..., None]).sum(1) / weight.sum(1)[:, None]
+    standing = np.clip(weight.max(1), 0, 1)[:, None]
+    pivot = pivot * standing + posed.joints_m[:, 0] * (1 - standing)
+    step = Rotation.from_rotvec([0.0, rad_per_s / clip.fps, 0.0])
+    turn, shift = Rotation.identity(), np.zeros(3)
+    poses, trans = clip.poses.copy(), clip.trans_m.copy()
+    rest = np.asarray(body.J_template[0], np.float64)
+    for t in range(1, clip.frames):
+        about = pivot[t] * [1.0, 0.0, 1.0]
+        # The turn about the pivot comes first, in the axes of the straight clip, then all that came before it.
+        shift = turn.apply(about - step.apply(about)) + shift
+        turn = turn * step
+        poses[t, 0] = (turn * Rotation.from_rotvec(clip.poses[t, 0])).as_rotvec()
+        trans[t] = turn.apply(clip.trans_m[t] + rest) + shift - rest
+    return replace(clip, poses=poses, trans_m=trans)
+
+
 def join(first: Clip, second: Clip, body: BodyModel | None = None) -> Clip:
     """The two clips one after the other. The cut is searched for near the end of the first and the beginning of the
     second, where poses and speeds fit best. During the blend rotations go over by slerp, and the root moves so that a
@@ -69,7 +96,7 @@ def join(first: Clip, second: Clip, body: BodyModel | None = None) -> Clip:
             f"{second.frames} ({second.name}). Leave the short one out."
         )
     i, k = _cut(first, second, blend, body)
-    before, after = _part(first, 0, i + blend), _part(second, k, second.frames)
+    before, after = part_of(first, 0, i + blend), part_of(second, k, second.frames)
     yaw = heading_rad(before.poses[-blend // 2 :])[0] - heading_rad(after.poses[blend - blend // 2 :])[0]
     after = turned(after, float(yaw), body=body)
     w = minimum_jerk(np.arange(1, blend + 1) / (blend + 1))
@@ -117,10 +144,11 @@ def take_of(
                 f"{out.frames} frames. Choose longer clips."
             )
         out, n = grown, n + 1
-    return _part(out, 0, wanted)
+    return part_of(out, 0, wanted)
 
 
-def _part(clip: Clip, begin: int, end: int) -> Clip:
+def part_of(clip: Clip, begin: int, end: int) -> Clip:
+    """Frames ``begin`` to ``end`` (not included) of a clip."""
     return replace(clip, poses=clip.poses[begin:end], trans_m=clip.trans_m[begin:end])
 
 
@@ -139,8 +167,8 @@ def _cut(first: Clip, second: Clip, blend: int, body: BodyModel) -> tuple[int, i
     search = round(_SEARCH_S * first.fps)
     from_i = max(1, first.frames - blend - search)
     last_k = max(1, min(search, second.frames - blend - 1))
-    a = _features(_part(first, from_i - 1, first.frames), body)[1:]
-    b = _features(_part(second, 0, last_k + blend), body)
+    a = _features(part_of(first, from_i - 1, first.frames), body)[1:]
+    b = _features(part_of(second, 0, last_k + blend), body)
     middle = blend // 2
     at_i, at_k = np.arange(first.frames - blend - from_i + 1), np.arange(last_k)
     # The sum of the time given away is small change against a pose that does not fit.
@@ -165,7 +193,7 @@ def _features(clip: Clip, body: BodyModel) -> np.ndarray:
 def _blended_root(before: Clip, after: Clip, i: int, poses: np.ndarray, w: np.ndarray, body: BodyModel) -> np.ndarray:
     """(n, 3) translations of the blend."""
     n = len(w)
-    a, b = _posed(before, body), _posed(_part(after, 0, n), body)
+    a, b = _posed(before, body), _posed(part_of(after, 0, n), body)
     rig, soles = contact_rig(body), sole_rig(body)
     feet_a, feet_b = rig.in_world_m(a), rig.in_world_m(b)
     stands = (contact_labels(feet_a, before.fps)[i:] & contact_labels(feet_b, before.fps)).all(0)
@@ -176,7 +204,7 @@ def _blended_root(before: Clip, after: Clip, i: int, poses: np.ndarray, w: np.nd
     points, lowest = rig.in_world_m(bare), soles.in_world_m(bare)[..., 1].min(1)
     trans = np.zeros((n, 3))
     last = before.trans_m[i - 1]
-    previous = rig.in_world_m(_posed(_part(before, i - 1, i), body))[0]
+    previous = rig.in_world_m(_posed(part_of(before, i - 1, i), body))[0]
     anchor = int(np.flatnonzero(stands)[0]) if stands.any() else None
     for t in range(n):
         trans[t] = last + speed[t]
