@@ -1,14 +1,23 @@
 """What an evaluation found: gathered, written, read, compared and shown."""
 
+import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hmcap.models.camera import Camera
 from hmcap.models.errors import HmcapError
+from hmcap.tools.evaluation.compare import compare, compare_results, print_comparison
+from hmcap.tools.evaluation.metrics import METRICS
+from hmcap.tools.evaluation.published import PUBLISHED
 from hmcap.tools.evaluation.records import LIMBS, Case, Measured, Motion3D, Prediction
 from hmcap.tools.evaluation.results import make_results, read_json, write_json
 from hmcap.tools.evaluation.results_file import to_text
+from hmcap.tools.evaluation.rows import methods_in_order, table_rows
+from hmcap.tools.evaluation.sets.registry import SETS
+from hmcap.tools.evaluation.table import print_tables
+from rich.console import Console
 
 CAMERA = Camera(320, 240, 300.0, 300.0, 160.0, 120.0)
 HOSTILE = 'walk<script>alert("1")</script>&'
@@ -45,10 +54,14 @@ def made(
                     method,
                     frames,
                     np.arange(1, frames),
-                    {"mpjpe": frame_mm},
-                    {"mpjpe": dict(zip(LIMBS, np.mean(per_frame[1:], axis=0).tolist(), strict=True))},
-                    {"mpjpe": float(np.nanmean(frame_mm)), "jitter": 3.0 * factor * (k + 1), "detection": 95.0},
-                    {"mpjpe": frames - 1, "jitter": frames - 3, "detection": frames},
+                    {"mpjpe_mm": frame_mm},
+                    {"mpjpe_mm": dict(zip(LIMBS, np.mean(per_frame[1:], axis=0).tolist(), strict=True))},
+                    {
+                        "mpjpe_mm": float(np.nanmean(frame_mm)),
+                        "jitter_10m_s3": 3.0 * factor * (k + 1),
+                        "detected_percent": 95.0,
+                    },
+                    {"mpjpe_mm": frames - 1, "jitter_10m_s3": frames - 3, "detected_percent": frames},
                 )
             )
             motion = Motion3D(joint_names=LIMBS, joints_m=joints)
@@ -62,16 +75,18 @@ def test_the_mean_of_a_set_is_the_mean_over_all_its_frames() -> None:
     for name, frames in (("a", 3), ("b", 10), ("c", 40)):
         values = rng.uniform(10, 90, frames)
         cases.append(Case("s", name, 30.0, CAMERA, Motion3D(joint_names=LIMBS, joints_m=standing(frames, rng))))
-        weights = {"rte": {"a": 1.0, "b": 3.0, "c": 0.0}[name]}
-        value = {"rte": {"a": 2.0, "b": 6.0, "c": 100.0}[name]}
-        measured.append(Measured("s", name, "m", frames, np.arange(frames), {"pa": values}, {}, value, weights))
+        weights = {"rte_percent": {"a": 1.0, "b": 3.0, "c": 0.0}[name]}
+        value = {"rte_percent": {"a": 2.0, "b": 6.0, "c": 100.0}[name]}
+        measured.append(
+            Measured("s", name, "m", frames, np.arange(frames), {"pa_mpjpe_mm": values}, {}, value, weights)
+        )
         predictions["s", name, "m"] = Prediction("m", "1", {}, Motion3D())
     found = make_results(measured, cases, predictions).sets["s"].methods["m"].values
-    every = np.concatenate([m.per_frame["pa"] for m in measured])
-    assert found["pa"].value == pytest.approx(every.mean())
-    assert found["pa"].low <= found["pa"].value <= found["pa"].high
-    assert found["pa"].weight == 53
-    assert found["rte"].value == pytest.approx((2.0 + 3 * 6.0) / 4)
+    every = np.concatenate([m.per_frame["pa_mpjpe_mm"] for m in measured])
+    assert found["pa_mpjpe_mm"].value == pytest.approx(every.mean())
+    assert found["pa_mpjpe_mm"].low <= found["pa_mpjpe_mm"].value <= found["pa_mpjpe_mm"].high
+    assert found["pa_mpjpe_mm"].weight == 53
+    assert found["rte_percent"].value == pytest.approx((2.0 + 3 * 6.0) / 4)
 
 
 def test_the_order_of_the_records_changes_nothing() -> None:
@@ -90,12 +105,12 @@ def test_a_file_reads_back_to_the_same_bytes(tmp_path) -> None:
     read = read_json(file).sets["beam"]
     assert read.frames == 80
     assert read.common_rows == 76
-    assert np.isnan(read.methods["solver"].cases["cam00"].per_frame["mpjpe"][0])
+    assert np.isnan(read.methods["solver"].cases["cam00"].per_frame["mpjpe_mm"][0])
     assert read.notes == (HOSTILE + "\u2028 ü",)
 
 
 def test_two_cases_give_no_interval() -> None:
-    value = make_results(*made(cases=2)).sets["beam"].methods["solver"].values["mpjpe"]
+    value = make_results(*made(cases=2)).sets["beam"].methods["solver"].values["mpjpe_mm"]
     assert np.isnan([value.low, value.high]).all()
     assert value.cases == 2
 
@@ -134,9 +149,9 @@ def _broken(change) -> str:
         (lambda t: t["sets"]["beam"]["cases"]["cam01"].update(frames=7), "7 values"),
         (lambda t: t["sets"]["beam"]["methods"]["solver"]["cases"]["cam00"].update(rows=[3, 2]), "increasing"),
         (lambda t: t["sets"]["beam"]["methods"]["solver"]["cases"]["cam00"].update(rows=[0, 6]), "0 to 5"),
-        (lambda t: t["sets"]["beam"]["methods"]["solver"]["cases"]["cam00"]["weights"].pop("mpjpe"), "weight"),
-        (lambda t: t["sets"]["beam"]["methods"]["solver"]["values"]["mpjpe"].update(value="x"), "'x'"),
-        (lambda t: t["sets"]["beam"]["methods"]["solver"]["values"]["mpjpe"].update(value=10**400), "number"),
+        (lambda t: t["sets"]["beam"]["methods"]["solver"]["cases"]["cam00"]["weights"].pop("mpjpe_mm"), "weight"),
+        (lambda t: t["sets"]["beam"]["methods"]["solver"]["values"]["mpjpe_mm"].update(value="x"), "'x'"),
+        (lambda t: t["sets"]["beam"]["methods"]["solver"]["values"]["mpjpe_mm"].update(value=10**400), "number"),
         (lambda t: t["methods"]["solver"][0]["settings"].update(smooth=[1]), "smooth"),
         (lambda t: t["methods"].update(solver={}), "list"),
     ],
@@ -162,3 +177,145 @@ def test_what_is_no_json_is_named(content: bytes, tmp_path) -> None:
 def test_a_missing_file_is_named(tmp_path) -> None:
     with pytest.raises(HmcapError, match=r"none\.json.*--json"):
         read_json(tmp_path / "none.json")
+
+
+def test_the_table_reads_so() -> None:
+    notes = "The truth is [b]triangulated[/b]\x1b[31m."
+    assert shown(lambda console: print_tables(make_results(*made("3dpw", notes=notes)), console)) == TABLE
+
+
+TABLE = """\
+3dpw: 4 cases, 80 frames
+                               ours       peer
+                  better     solver  mediapipe
+MPJPE (mm)        lower       26.0*       52.0
+Jitter (10 m/s³)  lower        3.8*        7.5
+Found (%)         higher       95.0       95.0
+frames compared            76 of 80   76 of 80
+- The truth is [b]triangulated[/b]?[31m.
+- Position errors are over those frames in which every method found the person.
+
+"""
+
+
+def shown(show) -> str:
+    text = io.StringIO()
+    show(Console(file=text, width=100, highlight=False))
+    return "".join(line.rstrip() + "\n" for line in text.getvalue().splitlines())
+
+
+def one_value(set_name: str, measure: str, **values: float):
+    """Results of a set with one case and one measure; a method for each value."""
+    case = Case(set_name, "one", 0.0, CAMERA, Motion3D(joint_names=LIMBS, joints_m=np.zeros((1, 12, 3))))
+    rows = np.arange(1)
+    measured = [Measured(set_name, "one", m, 1, rows, {}, {}, {measure: v}) for m, v in values.items()]
+    return make_results(measured, [case], {(set_name, "one", m): Prediction(m, "1", {}, Motion3D()) for m in values})
+
+
+def test_papers_stand_beside_ours_with_their_data() -> None:
+    own = shown(lambda c: print_tables(one_value("3dpw", "pa_mpjpe_mm", solver=60.04, mediapipe=60.01), c))
+    assert "35.9 WHAM 3DPW" in own
+    assert "another protocol" in own
+    assert "*" not in own  # what prints alike is not better
+    other = shown(lambda c: print_tables(one_value("beam", "rte_percent", solver=5.0), c))
+    assert "1.30 PromptHMR-Vid EMDB-2" in other
+    assert "scale" in other
+
+
+def test_every_published_figure_belongs_to_a_measure_and_a_set() -> None:
+    assert {p.measure for p in PUBLISHED} <= set(METRICS)
+    assert {p.set_name for p in PUBLISHED} <= set(SETS)
+
+
+def test_higher_is_better_where_the_measure_says_so() -> None:
+    row = table_rows("s", one_value("s", "pck_body_5", solver=80.0, other=90.0).sets["s"])[0]
+    assert row.best == {"other"}
+    assert not table_rows("s", one_value("s", "unheard_of", solver=80.0, other=90.0).sets["s"])[0].best
+
+
+def test_ours_come_before_the_peers() -> None:
+    assert methods_in_order(["a", "networks", "mediapipe", "solver-fast", "solver"]) == [
+        "solver",
+        "solver-fast",
+        "networks",
+        "a",
+        "mediapipe",
+    ]
+
+
+def verdicts(comparison, method: str = "solver") -> dict[str, str]:
+    return {c.measure.name: c.verdict for p in comparison.pairs if p.method == method for c in p.changes}
+
+
+def test_a_comparison_tells_gains_from_regressions() -> None:
+    base = make_results(*made())
+    worse, better = (compare_results(base, make_results(*made(scale=s))) for s in (1.2, 0.8))
+    assert verdicts(worse) == {"mpjpe_mm": "regression", "jitter_10m_s3": "regression", "detected_percent": "same"}
+    assert verdicts(better) == {"mpjpe_mm": "gain", "jitter_10m_s3": "gain", "detected_percent": "same"}
+    assert worse.verdict == "0 gains, 2 regressions (4 same)"
+    assert better.verdict == "2 gains, 0 regressions (4 same)"
+    assert [c.percent for c in worse.pairs[0].worst] == pytest.approx([20.0] * 5)
+    assert not better.pairs[0].worst
+    change = worse.pairs[0].changes[0]
+    assert change.low <= change.b - change.a <= change.high
+
+
+def test_falling_is_a_regression_where_higher_is_better() -> None:
+    def results(shift: float):
+        measured, cases, predictions = made()
+        for m in measured:
+            m.values["detected_percent"] = 90.0 + shift  # type: ignore[index]
+        return make_results(measured, cases, predictions)
+
+    assert verdicts(compare_results(results(0), results(-2)))["detected_percent"] == "regression"
+    assert verdicts(compare_results(results(0), results(2)))["detected_percent"] == "gain"
+
+
+def test_a_result_against_itself_has_no_change() -> None:
+    base = make_results(*made())
+    comparison = compare_results(base, base)
+    assert comparison.verdict == "0 gains, 0 regressions (6 same)"
+    assert comparison.notes == ()
+    assert all(p.notes == () for p in comparison.pairs)
+
+
+def test_what_chance_can_do_is_no_gain() -> None:
+    base = make_results(*made())
+    measured, cases, predictions = made()
+    for k, m in enumerate(m for m in measured if m.method == "solver"):
+        m.values["mpjpe_mm"] += (10.0, -12.0, 9.0, -11.0)[k]  # type: ignore[index]
+    assert verdicts(compare_results(base, make_results(measured, cases, predictions)))["mpjpe_mm"] == "within chance"
+
+
+def test_one_clip_is_judged_by_its_seconds() -> None:
+    long, short = ({"frames": f, "cases": 1} for f in (150, 60))
+    worse = [compare_results(make_results(*made(**n)), make_results(*made(scale=1.2, **n))) for n in (long, short)]
+    assert verdicts(worse[0]) == {"mpjpe_mm": "regression", "jitter_10m_s3": "untested", "detected_percent": "same"}
+    assert verdicts(worse[1])["mpjpe_mm"] == "untested"
+
+
+def test_a_comparison_says_what_only_one_has_and_what_differs() -> None:
+    measured, cases, predictions = made(cases=5)
+    measured = [replace(m, rows=m.rows[:-3]) if m.case == "cam01" else m for m in measured if m.method == "solver"]
+    predictions = {k: replace(p, version="2.0", settings={"smooth": False}) for k, p in predictions.items()}
+    comparison = compare_results(make_results(*made()), make_results(measured, cases, predictions))
+    text = shown(lambda console: print_comparison(comparison, console))
+    for expected in (
+        "Only in b: case cam04.",
+        "Compared on different frames in cam01",
+        "Only in a: beam: method mediapipe.",
+        "solver: version 1.0 in a, 2.0 in b.",
+        "solver: setting smooth is True in a, False in b.",
+    ):
+        assert expected in text
+    assert text.splitlines()[-1] == comparison.verdict
+
+
+def test_files_are_compared_by_their_names(tmp_path) -> None:
+    for name, scale in (("a", 1.0), ("b", 0.5)):
+        write_json(make_results(*made(scale=scale)), tmp_path / f"{name}.json")
+    comparison = compare(tmp_path / "a.json", tmp_path / "b.json")
+    assert comparison.name_b == str(tmp_path / "b.json")
+    assert comparison.verdict.startswith("2 gains")
+    empty = compare_results(make_results([], [], {}), make_results(*made()))
+    assert empty.verdict.startswith("Nothing to compare")
