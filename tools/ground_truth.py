@@ -24,7 +24,7 @@ from ..models.motion import MotionFrame
 from ..models.proxies import BLAZEPOSE_NAMES, PROXY_NAMES, Proxies
 from ..models.solver import SolverSettings, solve_take
 from ..realtime.sources import open_source
-from .metrics import acceleration_error, jitter, mpjpe_mm, pa_mpjpe_mm
+from .evaluation.metrics import acceleration_error, jitter, mpjpe_mm, pa_mpjpe_mm
 
 LIMBS = tuple(f"{s}_{j}" for s in ("left", "right") for j in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist"))
 _HIPS = (LIMBS.index("left_hip"), LIMBS.index("right_hip"))

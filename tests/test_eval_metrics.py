@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hmcap.tools.metrics import acceleration_error, jitter, mpjpe_mm, pa_mpjpe_mm, procrustes
+from hmcap.tools.evaluation.metrics import acceleration_error, jitter, mpjpe_mm, pa_mpjpe_mm, procrustes
 from scipy.spatial.transform import Rotation
 
 

@@ -1,0 +1,133 @@
+"""Whether truth and prediction of a case fit together; everything that does not is one clear error."""
+
+from dataclasses import replace
+from typing import NoReturn
+
+import numpy as np
+
+from ...models.errors import HmcapError
+from ...models.skeleton import NUM_JOINTS
+from .records import Case, Motion3D, Prediction
+
+LARGEST = 1e6
+"""Positions beyond this many metres or pixels are taken for another unit or for garbage."""
+
+
+def frame_numbers(case: Case) -> np.ndarray:
+    """(T,) frame number in the source of each row of a case."""
+    if case.footage is not None:
+        return np.asarray(case.footage.index)
+    if case.proxies is not None:
+        return np.array([p.index for p in case.proxies])
+    return np.arange(case.frames)
+
+
+def checked(case: Case, prediction: Prediction) -> tuple[Motion3D, Motion3D]:
+    """Truth and predicted motion with all arrays as float64, checked for shape, names, infinity and half-found rows.
+
+    Raises HmcapError, naming file, case, expectation and finding.
+    """
+    file = "" if prediction.file is None else f" in {prediction.file}"
+    truth = _Checker(
+        case,
+        f"the truth of {case.set_name}/{case.name}",
+        "Check the files of the set against its published layout.",
+        False,
+    )
+    predicted = _Checker(
+        case,
+        f"the prediction of {prediction.method} for {case.set_name}/{case.name}{file}",
+        "Correct the method that made it, or delete the file and have it made again."
+        if file
+        else "Correct the method that made it.",
+        True,
+    )
+    return truth(case.truth), predicted(prediction.motion)
+
+
+class _Checker:
+    def __init__(self, case: Case, what: str, next_step: str, whole_rows: bool) -> None:
+        self.case, self.what, self.next_step, self.whole_rows = case, what, next_step, whole_rows
+
+    def bad(self, expected: str, found: str) -> NoReturn:
+        raise HmcapError(f"Expected {expected} in {self.what}, found {found}. {self.next_step}")
+
+    def __call__(self, motion: Motion3D) -> Motion3D:
+        joints, names = motion.joints_m, motion.joint_names
+        needed = tuple(dict.fromkeys((*self.case.compared, *self.case.root)))
+        if joints is not None:
+            missing = [n for n in needed if n not in names]
+            if missing:
+                self.bad(
+                    "every compared joint of the set", f"no {', '.join(missing)} among its {len(names)} joint names"
+                )
+        joints = self.array("joints", joints, (len(names), 3), LARGEST)
+        if joints is not None:
+            self.whole("joints", joints[:, [names.index(n) for n in needed]], (1, 2))
+        hands = self.array("hands", motion.hands_m, (2, 21, 3), LARGEST)
+        self.whole("a hand", hands, (2, 3))
+        feet = self.array("foot points", motion.feet_m, (4, 3), LARGEST)
+        self.whole("a foot point", feet, (2,))
+        contact = self.array("contact", motion.contact, (4,), 1.0)
+        self.whole("contact", contact, (1,))
+        if contact is not None and (contact < 0).any():
+            self.bad("contact between 0 and 1", f"{np.nanmin(contact):g}")
+        T_cam_world = self.array("T_cam_world", motion.T_cam_world, (4, 4), LARGEST)
+        self.whole("T_cam_world", T_cam_world, (1, 2))
+        body = motion.body
+        if body is not None:
+            poses = self.array("poses", body.poses, (NUM_JOINTS, 3), LARGEST)
+            trans_m = self.array("trans", body.trans_m, (3,), LARGEST)
+            self.whole("poses", poses, (1, 2))
+            self.whole("trans", trans_m, (1,))
+            body = replace(body, poses=poses, trans_m=trans_m)
+        count = len(motion.keypoint_names)
+        keypoints = self.array("key points", motion.keypoints_px, (count, 2), LARGEST)
+        self.whole("a key point", keypoints, (2,))
+        confidence = self.array("key point confidence", motion.keypoint_confidence, (count,), LARGEST)
+        return replace(
+            motion,
+            joints_m=joints,
+            hands_m=hands,
+            feet_m=feet,
+            contact=contact,
+            T_cam_world=T_cam_world,
+            body=body,
+            keypoints_px=keypoints,
+            keypoint_confidence=confidence,
+        )
+
+    def array(self, name: str, value: np.ndarray | None, shape: tuple[int, ...], largest: float) -> np.ndarray | None:
+        """The array as float64; its shape must be (frames, *shape) and no number infinite or beyond ``largest``."""
+        if value is None:
+            return None
+        value = np.asarray(value)
+        if value.dtype.kind not in "fiub":
+            self.bad(f"numbers for {name}", str(value.dtype))
+        value = value.astype(np.float64)
+        if value.shape != (self.case.frames, *shape):
+            self.bad(f"{name} of shape {(self.case.frames, *shape)} (rows first)", str(value.shape))
+        if np.isinf(value).any():
+            self.bad(f"finite numbers or NaN for {name}", f"infinity in {self.frame(np.isinf(value))}")
+        with np.errstate(invalid="ignore"):
+            huge = np.abs(value) > largest
+        if huge.any():
+            self.bad(f"{name} no larger than {largest:g}", f"{value[huge][0]:g} in {self.frame(huge)}")
+        return value
+
+    def whole(self, name: str, value: np.ndarray | None, axes: tuple[int, ...]) -> None:
+        """NaN must fill the given axes wholly or not at all. Truths may know a part only."""
+        if value is None or not self.whole_rows:
+            return
+        nan = np.isnan(value)
+        torn = nan.any(axes) & ~nan.all(axes)
+        if torn.any():
+            self.bad(
+                f"{name} wholly found or wholly NaN in each frame",
+                f"{int(torn.sum())} found in part, the first in {self.frame(torn)}",
+            )
+
+    def frame(self, where: np.ndarray | np.bool) -> str:
+        """The first row with a True in (T, ...), in words."""
+        row = int(np.argwhere(where)[0, 0])
+        return f"row {row} (frame {int(frame_numbers(self.case)[row])} of the source)"
