@@ -26,7 +26,7 @@ _SHAPES = {
 }
 _SIDES, _PARTS = ("left", "right"), ("big_toe", "small_toe", "heel")
 _FEET = {f"{s}_{p}": f"{s[0]}{p.replace('_', '')}" for s in _SIDES for p in _PARTS}
-# Left out: its "Neck" is 6 cm from the middle of the shoulders, which the proxy of that name is, and no proxy is "Head".
+# Without its "Neck", 6 cm from the middle of the shoulders that the proxy of that name is, and "Head", which is none.
 _NAMES = {**{limb: sided(limb) for limb in LIMBS}, **_FEET, "nose": "nose"}
 _CONTACT = ("left_heel", "left_big_toe", "right_heel", "right_big_toe")
 _NOTES = (
