@@ -107,7 +107,7 @@ def truth_as_prediction(case: Case) -> Prediction:
         hands_m=None if t.hands_m is None else _filled(t.hands_m, (2, 3)),
         feet_m=None if t.feet_m is None else _filled(t.feet_m, (2,)),
         contact=None if t.contact is None else _filled(t.contact, (1,)),
-        T_cam_world=None if t.T_cam_world is None else _filled(t.T_cam_world, (1, 2)),
+        T_cam_world=None if t.T_cam_world is None else _with_camera(t.T_cam_world),
         keypoints_px=None if t.keypoints_px is None else _filled(t.keypoints_px, (2,)),
         body=body,
     )
@@ -118,6 +118,11 @@ def _filled(value: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     value = np.asarray(value, np.float64)
     nan = np.isnan(value)
     return np.where(nan & ~nan.all(axes, keepdims=True), 0.0, value)
+
+
+def _with_camera(T_cam_world: np.ndarray) -> np.ndarray:
+    unknown = np.isnan(T_cam_world).any((1, 2), keepdims=True)
+    return np.where(unknown, np.eye(4), T_cam_world)
 
 
 @dataclass
@@ -171,8 +176,9 @@ class _Pair:
     def common(self, side: int, points_m: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         """Points (n, N, 3) of prediction (0) or truth (1) in the common axes, NaN in rows that are not used."""
         T = self._T[side][rows]
-        moved = np.einsum("tij,tnj->tni", T[:, :3, :3], points_m) + T[:, None, :3, 3]
-        return np.where(self.used[rows, None, None], moved, np.nan)
+        moved = points_m @ np.swapaxes(T[:, :3, :3], -1, -2) + T[:, None, :3, 3]
+        moved[~self.used[rows]] = np.nan
+        return moved
 
     def own(self, side: int, points: np.ndarray) -> np.ndarray:
         """An array (T, ...) as it is, NaN in rows that are not used."""

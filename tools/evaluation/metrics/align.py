@@ -18,8 +18,8 @@ class Similarity:
 
     def __call__(self, points_m: np.ndarray) -> np.ndarray:
         """(..., N, 3) points moved."""
-        turned = np.einsum("...ij,...nj->...ni", self.R, points_m)
-        return self.scale[..., None, None] * turned + self.shift_m[..., None, :]
+        turn = self.scale[..., None, None] * np.swapaxes(self.R, -1, -2)
+        return points_m @ turn + self.shift_m[..., None, :]
 
 
 def fit_similarity(source_m: np.ndarray, target_m: np.ndarray, with_scale: bool = True) -> Similarity:
@@ -32,31 +32,56 @@ def fit_similarity(source_m: np.ndarray, target_m: np.ndarray, with_scale: bool 
     """
     known = known_points(source_m, target_m)
     count = known.sum(-1)
-    good = count >= 3
-    n = np.maximum(count, 1)[..., None]
-    s, t = (np.where(known[..., None], x, 0.0) for x in (source_m, target_m))
-    mean_s, mean_t = s.sum(-2) / n, t.sum(-2) / n
-    s = np.where(known[..., None], s - mean_s[..., None, :], 0.0)
-    t = np.where(known[..., None], t - mean_t[..., None, :], 0.0)
-    U, D, Vt = np.linalg.svd(np.einsum("...ni,...nj->...ij", t, s))
+    s, t = _centred(source_m, known, count), _centred(target_m, known, count)
+    U, D, Vt = np.linalg.svd(np.swapaxes(t.points_m, -1, -2) @ s.points_m)
     sign = np.ones_like(D)
     sign[..., 2] = np.where(np.linalg.det(U @ Vt) < 0, -1.0, 1.0)
     R = (U * sign[..., None, :]) @ Vt
     scale = np.ones(count.shape)
     if with_scale:
-        spread = (s**2).sum((-1, -2))
+        spread = squared_lengths(s.points_m).sum(-1)
         size = spread > 1e-18
         scale = np.where(size, (D * sign).sum(-1) / np.where(size, spread, 1.0), 1.0)
-    scale = np.where(good, scale, np.nan)
-    return Similarity(scale, R, mean_t - scale[..., None] * np.einsum("...ij,...j->...i", R, mean_s))
+    scale = np.where(count >= 3, scale, np.nan)
+    return Similarity(scale, R, t.mean_m - scale[..., None] * (R @ s.mean_m[..., None])[..., 0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Centred:
+    """Points (..., N, 3) less their mean (..., 3), and zero where they do not count."""
+
+    points_m: np.ndarray
+    mean_m: np.ndarray
+
+
+def _centred(points_m: np.ndarray, known: np.ndarray, count: np.ndarray) -> _Centred:
+    # numpy adds along an axis before a short one slowly; a product with the weights does the same
+    if not known.all():
+        points_m = np.where(known[..., None], points_m, 0.0)
+    weight = known / np.maximum(count, 1)[..., None]
+    mean_m = (weight[..., None, :] @ points_m)[..., 0, :]
+    points_m = points_m - mean_m[..., None, :]
+    if not known.all():
+        points_m[~known] = 0.0
+    return _Centred(points_m, mean_m)
+
+
+def squared_lengths(vectors: np.ndarray) -> np.ndarray:
+    """(...) squared length of vectors (..., D) of a few components."""
+    total = vectors[..., 0] ** 2
+    for i in range(1, vectors.shape[-1]):
+        total = total + vectors[..., i] ** 2
+    return total
 
 
 def known_points(*points: np.ndarray) -> np.ndarray:
     """(..., N) bool: the points whose coordinates are finite in every one of the arrays (..., N, D)."""
-    known = np.isfinite(points[0])
-    for other in points[1:]:
-        known = known & np.isfinite(other)
-    return np.asarray(known.all(-1))
+    known = np.ones(points[0].shape[:-1], bool)
+    for array in points:
+        finite = np.isfinite(array)
+        for i in range(array.shape[-1]):  # numpy is slow along a short axis
+            known &= finite[..., i]
+    return known
 
 
 def known_sets(*points: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .align import fit_similarity, mean_known
+from .align import fit_similarity, mean_known, squared_lengths
 
 
 def procrustes(predicted_m: np.ndarray, truth_m: np.ndarray) -> np.ndarray:
@@ -20,7 +20,7 @@ def root_aligned(points_m: np.ndarray, root: Sequence[int]) -> np.ndarray:
 
 def distances_mm(predicted_m: np.ndarray, truth_m: np.ndarray) -> np.ndarray:
     """(..., N) distance of each point (..., N, 3) from its truth, millimetres; NaN where either is not known."""
-    return 1000 * np.sqrt(((predicted_m - truth_m) ** 2).sum(-1))
+    return 1000 * np.sqrt(squared_lengths(predicted_m - truth_m))
 
 
 def joint_errors_mm(predicted_m: np.ndarray, truth_m: np.ndarray, root: Sequence[int] = ()) -> np.ndarray:
