@@ -52,7 +52,7 @@ class GLRenderer(MeshRenderer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._context = _open_context()
+        self._context = open_context()
         info = self._context.info
         self.description = f"moderngl ({str(info['GL_RENDERER']).split(' (')[0]})"
         self._program = self._context.program(vertex_shader=_VERTEX, fragment_shader=_FRAGMENT)
@@ -138,7 +138,8 @@ class GLRenderer(MeshRenderer):
         return self._array
 
 
-def _open_context() -> moderngl.Context:
+def open_context() -> moderngl.Context:
+    """An off-screen OpenGL 3.3 context. Raises NoGLError with the reasons where none comes up."""
     # EGL needs no display; where it is missing (or off Linux) the platform's own way may still work.
     reasons: list[str] = []
     for backend in ("egl", None) if sys.platform.startswith("linux") else (None,):

@@ -1,0 +1,153 @@
+"""The person on the graphics card: one vertex stream and one material for every layer."""
+
+from typing import Any
+
+import cv2
+import moderngl
+import numpy as np
+
+from ...models.body_stages import BodyModel
+from ...realtime.overlay.mesh import NormalSum
+from . import textures
+from .appearance import PATTERNS, Appearance
+from .dressing import Anatomy, Layer, dress
+from .painting import paint
+
+_KINDS = {"skin": 0, "cloth": 1, "hair": 2, "shoe": 3}
+
+
+class _LayerOnCard:
+    def __init__(
+        self, gl: moderngl.Context, programs: dict[str, moderngl.Program], layer: Layer, a: Anatomy,
+        colours: np.ndarray, uniforms: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.layer, self.uniforms = layer, uniforms
+        self._normals = NormalSum(layer.faces, len(layer.ids))
+        self._moving = gl.buffer(reserve=len(layer.ids) * 24, dynamic=True)
+        ids = layer.ids
+        extra = np.stack((layer.field, layer.along_m, layer.limb, np.zeros(len(ids))), axis=1)
+        still = np.concatenate((a.v[ids], a.normals[ids], colours[ids], extra), axis=1, dtype=np.float32)
+        self._still = gl.buffer(np.ascontiguousarray(still).tobytes())
+        self._index = gl.buffer(np.ascontiguousarray(layer.faces, np.uint32).tobytes())
+        # Layers that end inside a triangle would cast too much and hide too much there: whole triangles only.
+        solid = layer.faces[(layer.field[layer.faces] >= 0).all(axis=1)]
+        self._solid = gl.buffer(np.ascontiguousarray(solid, np.uint32).tobytes())
+        self.arrays = {
+            "person": gl.vertex_array(
+                programs["person"],
+                [
+                    (self._moving, "3f 3f", "xyz", "normal"),
+                    (self._still, "3f 3f 4f 4f", "rest", "rest_normal", "paint", "extra"),
+                ],
+                index_buffer=self._index,
+            )
+        }
+        for name in ("shadow", "eye_depth"):
+            self.arrays[name] = gl.vertex_array(
+                programs[name], [(self._moving, "3f 12x", "xyz")], index_buffer=self._solid
+            )
+
+    def pose(self, vertices_m: np.ndarray, normals: np.ndarray) -> None:
+        xyz = self.layer.positions(vertices_m, normals)
+        n = normals[self.layer.ids] if self.layer.kind == "skin" else self._normals(xyz)
+        data = np.ascontiguousarray(np.concatenate((xyz, n), axis=1, dtype=np.float32))
+        self._moving.orphan()
+        self._moving.write(data.tobytes())
+
+    def release(self) -> None:
+        for thing in (*self.arrays.values(), self._moving, self._still, self._index, self._solid):
+            thing.release()
+
+
+class PersonOnCard:
+    """All layers of one person."""
+
+    def __init__(
+        self, gl: moderngl.Context, programs: dict[str, moderngl.Program], body: BodyModel, look: Appearance
+    ) -> None:
+        self._program = programs["person"]
+        self._normals = NormalSum(body.faces, len(body.v_template))
+        a = Anatomy(body)
+        rng = np.random.default_rng(look.seed)
+        four = np.stack([textures.noise(rng, 256, s) for s in (1.0, 1.0, 1.2, 0.8)], axis=-1)
+        four = np.clip(128 + 42 * four, 0, 255).astype(np.uint8)
+        self._noise = gl.texture((256, 256), 4, four.tobytes())
+        self._noise.build_mipmaps()
+        self._noise.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+        mark = _mark(rng)
+        self._chest = gl.texture((mark.shape[1], mark.shape[0]), 4, mark.tobytes())
+        self._chest.repeat_x = self._chest.repeat_y = False
+        self._chest.build_mipmaps()
+        self._chest.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+        eyes = np.stack([a.at["left_eye_smplhf"], a.at["right_eye_smplhf"]])
+        radius = float(np.linalg.norm(a.at["left_eye"] - eyes[0]))
+        chest = a.at["spine3"] + np.array([0, 0.02, 0])
+        wide = float(rng.uniform(0.12, 0.26)) if rng.uniform() < 0.6 else 0.06
+        shift = 0.0 if wide > 0.1 else 0.07
+        common: dict[str, Any] = {
+            "noise": 0, "chest": 1, "oil": look.oil, "blemish": look.blemish,
+            "eye_at": [tuple(e) for e in eyes], "eye_radius": radius, "iris": look.iris, "hair": look.hair,
+            "chest_box": (chest[0] - wide / 2 + shift, chest[1] - wide / 2, 1 / wide, 1 / wide),
+            "sole": (*look.sole, float(a.v[:, 1].min() + 0.022)),
+        }  # fmt: skip
+        self._common = common
+        colours = paint(a, look)
+        self._layers = []
+        for layer in dress(body, look):
+            own: dict[str, Any] = {"kind": _KINDS[layer.kind], "pattern": 0, "gloss": 0.1, "folds": 0.0, "scale": 1.0}
+            if layer.cloth is not None:
+                c = layer.cloth
+                own |= {
+                    "pattern": PATTERNS.index(c.pattern), "rgb": c.rgb, "rgb2": c.rgb2, "scale": c.scale_m,
+                    "folds": c.folds, "gloss": c.gloss,
+                }  # fmt: skip
+            elif layer.kind == "hair":
+                own["rgb"] = look.hair
+            elif layer.kind == "shoe":
+                own |= {"rgb": look.shoes, "rgb2": look.trousers.rgb2}
+            self._layers.append(_LayerOnCard(gl, programs, layer, a, colours, own))
+
+    def pose(self, vertices_m: np.ndarray) -> None:
+        """Upload the layers for body vertices (V, 3)."""
+        normals = self._normals(vertices_m)
+        for layer in self._layers:
+            layer.pose(vertices_m, normals)
+
+    def draw(self, name: str) -> None:
+        """Draw with the program of this name: "person", "shadow" or "eye_depth"."""
+        if name == "person":
+            self._noise.use(0)
+            self._chest.use(1)
+            self._set(self._common)
+        for layer in self._layers:
+            if name == "person":
+                self._set(layer.uniforms)
+            layer.arrays[name].render(moderngl.TRIANGLES)
+
+    def _set(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            if name in self._program:  # a driver drops what the shader does not use
+                self._program[name] = value
+
+    def release(self) -> None:
+        """Free it."""
+        for layer in self._layers:
+            layer.release()
+        self._noise.release()
+        self._chest.release()
+
+
+def _mark(rng: np.random.Generator) -> np.ndarray:
+    """(H, W, 4) uint8 linear print for the chest, with coverage."""
+    picture = textures.poster(rng, 192, 192)
+    alpha = np.zeros((192, 192), np.uint8)
+    kind = rng.integers(3)
+    if kind == 0:
+        alpha[:] = 255
+    elif kind == 1:
+        cv2.circle(alpha, (96, 96), 92, 255, -1, cv2.LINE_AA)
+    else:
+        text = "".join("ABCDEFGHIKLMNOPRSTUVWXYZ"[i] for i in rng.integers(24, size=4))
+        cv2.putText(alpha, text, (8, 115), cv2.FONT_HERSHEY_TRIPLEX, 2.2, 255, 7, cv2.LINE_AA)
+    light = ((picture / 255.0) ** 2.2 * 255).astype(np.uint8)
+    return np.ascontiguousarray(np.dstack((light, alpha)))
