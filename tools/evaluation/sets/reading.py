@@ -165,3 +165,15 @@ def sided(limb: str) -> str:
     """``left_hip`` as ``lhip``, the way short names of joints are written."""
     side, _, part = limb.partition("_")
     return f"{side[0]}{part}"
+
+
+def box_around(px: np.ndarray, margin: float = 0.2) -> np.ndarray:
+    """(T, 4) x, y, width, height of the boxes around points (T, K, 2), each side moved out by ``margin`` of half the
+    size; NaN where no point is known."""
+    known = np.isfinite(px).all(-1, keepdims=True)
+    low = np.where(known, px, np.inf).min(1)
+    high = np.where(known, px, -np.inf).max(1)
+    with np.errstate(invalid="ignore"):
+        half = (high - low) / 2 * (1 + margin)
+        box = np.concatenate([(low + high) / 2 - half, 2 * half], axis=1)
+    return np.where(np.isfinite(box).all(axis=-1, keepdims=True), box, np.nan)

@@ -102,7 +102,7 @@ _SETS = (
         "videos of four cameras; 3-D joints in the world",
         "Academic use; after registration from http://vision.imar.ro/human3.6m.",
         "h36m",
-        "metadata.xml and S*/MyPoseFeatures/D3_Positions/*.cdf (or D3_Positions_mono), S*/Videos/*.mp4",
+        "metadata.xml (or camera-parameters.json), S*/MyPoseFeatures/D3_Positions_mono/*.cdf, S*/Videos/*.mp4",
         "h36m",
     ),
     SetInfo(
