@@ -16,7 +16,8 @@ from ..motions.stitch import curved, mirrored, part_of, take_of, turned
 from ..motions.virtual_cameras import VirtualCamera, sample_camera
 from .appearance import Appearance, sample_appearance, skin_of
 from .clips import MAX_BETA, ClipSpec
-from .light import Light, sample_light
+from .film import Film, sample_film
+from .light import sample_light
 from .meshes import Mesh, box
 from .scene import Occluder, Scene
 from .surroundings import Surroundings, chair, plant, pole, sample_surroundings, table
@@ -39,11 +40,13 @@ class Arranged:
     """At the clip's frame rate, for this shape: pelvis = rest pelvis of the shape + trans."""
     camera: VirtualCamera
     scene: Scene
+    film: Film
     shutter: float
     """Exposure, share of the time from frame to frame; a frame's truth is that of the middle of its exposure."""
     hands: str
     """Where the finger motion comes from."""
     film_seed: int
+    """Of the sensor's noise."""
 
     @property
     def frames(self) -> int:
@@ -74,18 +77,27 @@ def arrange(
     points = np.concatenate([proxy_rig(body).in_world_m(posed), crown], axis=1)
     camera = _camera(spec, points)
     surroundings = _surroundings(spec, points, camera, backgrounds)
-    light_rng = stream(spec, _LIGHT)
     scene = Scene(
         body,
         _appearance(spec),
         surroundings,
-        _dimmed(sample_light(light_rng, surroundings.indoors), light_rng) if spec.dim
-        else sample_light(light_rng, surroundings.indoors),
+        sample_light(stream(spec, _LIGHT), surroundings.indoors),
         _occluders(spec, points, camera) if spec.occluder else (),
     )  # fmt: skip
-    film = stream(spec, _FILM)
-    shutter = float(film.uniform(*spec.shutter))
-    return Arranged(spec, body, betas, motion, camera, scene, shutter, hands, int(film.integers(2**31)))
+    rng = stream(spec, _FILM)
+    shutter = float(rng.uniform(*spec.shutter))
+    return Arranged(
+        spec, body, betas, motion, camera, scene, _film(spec, rng), shutter, hands, int(rng.integers(2**31))
+    )
+
+
+def _film(spec: ClipSpec, rng: np.random.Generator) -> Film:
+    film = sample_film(rng)
+    if not spec.dim:
+        return film
+    # A camera that cannot open any wider: under-exposed, and the amplifier's noise shows.
+    grain = float(rng.uniform(0.025, 0.05))
+    return replace(film, exposure_ev=float(rng.uniform(-2.6, -1.7)), shot=grain, read=0.4 * grain)
 
 
 def _motion(spec: ClipSpec, entries: Sequence[ClipEntry], body: BodyModel) -> Clip:
@@ -140,11 +152,24 @@ def _camera(spec: ClipSpec, points_m: np.ndarray) -> VirtualCamera:
     for _ in range(_CAMERA_DRAWS):
         try:
             found = sample_camera(
-                rng, points_m, spec.fps, kind=spec.camera, framing=spec.framing, image_size_px=spec.size_px
+                rng,
+                points_m,
+                spec.fps,
+                kind=spec.camera,
+                framing=spec.framing,
+                image_size_px=spec.size_px,
+                distortion=spec.distortion,
             )
         except HmcapError:
             if not spec.strict:
-                found = sample_camera(rng, points_m, spec.fps, framing=spec.framing, image_size_px=spec.size_px)
+                found = sample_camera(
+                    rng,
+                    points_m,
+                    spec.fps,
+                    framing=spec.framing,
+                    image_size_px=spec.size_px,
+                    distortion=spec.distortion,
+                )
             else:
                 continue
         if _suits(spec, found, points_m):
@@ -175,15 +200,6 @@ def _appearance(spec: ClipSpec) -> Appearance:
     wanted = skin_of(spec.skin_tone)
     drawn = [sample_appearance(rng) for _ in range(40)]
     return min(drawn, key=lambda a: float(np.abs(np.log(np.array(a.skin) / wanted)).sum()))
-
-
-def _dimmed(light: Light, rng: np.random.Generator) -> Light:
-    share = float(rng.uniform(0.12, 0.3))
-
-    def less(v: tuple[float, float, float]) -> tuple[float, float, float]:
-        return (v[0] * share, v[1] * share, v[2] * share)
-
-    return replace(light, key=less(light.key), sky=less(light.sky), ground=less(light.ground), fill=less(light.fill))
 
 
 def _surroundings(

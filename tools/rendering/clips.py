@@ -44,6 +44,8 @@ class ClipSpec:
     """Range of the camera's mean height."""
     body_share: tuple[float, float] = (0.15, 1.5)
     """Range of the person's median height in the picture over that of the picture: near or far."""
+    distortion: bool = False
+    """Whether the lens bends straight lines."""
     shutter: tuple[float, float] = (0.1, 0.4)
     """Range of the exposure, share of the time from frame to frame: motion blur."""
     dim: bool = False
@@ -90,9 +92,9 @@ def canonical_specs() -> tuple[ClipSpec, ...]:
         _canonical("martial_blurred", 6, ("cmu_papagina/martial_08",), _PORTRAIT, fov_deg=(50, 80),
                    height_m=(0.8, 1.8), body_share=(0.3, 0.7), shutter=blurred),
         _canonical("martial_low_wide", 11, ("cmu_papagina/martial_09",), _LANDSCAPE, camera="handheld",
-                   fov_deg=(85, 95), height_m=(0.3, 0.7), body_share=(0.4, 0.95), shutter=sharp),
+                   fov_deg=(85, 95), height_m=(0.3, 0.7), body_share=(0.4, 0.95), shutter=sharp, distortion=True),
         _canonical("cartwheel_blurred", 2, _JUMP, _LANDSCAPE, fov_deg=(50, 85), height_m=(0.8, 2.2),
-                   body_share=(0.2, 0.7), shutter=blurred, indoors=False),
+                   body_share=(0.2, 0.7), shutter=blurred, indoors=False, distortion=True),
         _canonical("window_behind_things", 8, ("cmu8/washwindow_1_te",), _PORTRAIT, fov_deg=(50, 80),
                    height_m=(1.0, 1.8), body_share=(0.35, 0.8), occluder=True, indoors=True),
         _canonical("window_dim", 5, ("cmu8/washwindow_1_te",), _LANDSCAPE, begin_s=12.0, fov_deg=(40, 75),
@@ -149,6 +151,7 @@ def measurement_specs(entries: Sequence[ClipEntry], count: int = 150, seconds: f
                 body_share=(0.15, 4.0),
                 shutter=(shutter, shutter),
                 strict=False,
+                distortion=bool(rng.random() < 0.2),
                 dim=bool(rng.random() < 0.12),
                 occluder=bool(rng.random() < 0.25),
                 skin_tone=round(math.fmod(0.5 + 0.618034 * k, 1.0), 4),

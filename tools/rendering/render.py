@@ -1,0 +1,205 @@
+"""Renders clips: a specification becomes a folder with ``video.mp4``, ``truth.npz`` and ``scene.json``."""
+
+import json
+import math
+import multiprocessing
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...engines.store import sha256_of
+from ...models.body import load_body
+from ...models.camera import Camera
+from ...models.errors import HmcapError
+from ...models.markers import proxy_rig
+from ...realtime.overlay.video import VideoWriter
+from ..evaluation.fingerprint import code_version
+from ..motions.hand_motion import KeyPoses
+from ..motions.mocap import ClipEntry
+from ..motions.virtual_cameras import project_px
+from .arrange import Arranged, arrange
+from .clips import ClipSpec
+from .film import auto_exposure, develop, pinhole_of
+from .gl_scene import SceneRenderer
+from .truth import at_exposure, flesh_m, save_truth, truth_of, visibility
+
+VIDEO, TRUTH, SCENE = "video.mp4", "truth.npz", "scene.json"
+_STEP_PX = 4.0
+"""Instants of one exposure lie no farther apart than this in the picture, as far as MAX_INSTANTS allows."""
+MAX_INSTANTS = 7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """What specifications are carried out with."""
+
+    entries: tuple[ClipEntry, ...]
+    key_poses: KeyPoses
+    backgrounds: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What became of one clip."""
+
+    name: str
+    frames: int
+    kept: bool
+    """Whether a finished clip of the same specification was there."""
+    version: str
+    """Code that it was made by."""
+
+
+def pictures(arranged: Arranged) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frame by frame (H, W, 3) uint8 RGB and (67,) visibility of the proxies. Raises NoGLError without OpenGL."""
+    camera, motion = arranged.camera.camera, arranged.motion
+    pinhole = pinhole_of(camera)
+    rig, under_m = proxy_rig(arranged.body), flesh_m(arranged.body)
+    shaped = arranged.body.with_shape(arranged.betas.astype(np.float32))
+    blur = truth_of(arranged).blur_px
+    noise = np.random.default_rng(arranged.film_seed)
+    exposure = None
+    with SceneRenderer(pinhole.width_px, pinhole.height_px) as renderer:
+        renderer.load(arranged.scene)
+        for t in range(arranged.frames):
+            n = instants(blur[t])
+            share = (np.arange(n) + 0.5) / n - 0.5
+            poses, trans, T = at_exposure(arranged, (t + share * arranged.shutter) / motion.fps)
+            skinned = shaped.with_pose(poses.astype(np.float32), trans.astype(np.float32)).skin()
+            drawn, visible = [], np.zeros(0)
+            for k in range(n):
+                drawn.append(renderer.draw(skinned.vertices_m[k], T[k], pinhole))
+                if k == n // 2:  # n is odd: the middle of the exposure, that the truth is of
+                    points = rig.on_mesh_m(skinned)[k].astype(np.float64)
+                    visible = _visible(renderer.depth_m(), points, T[k], camera, pinhole, under_m)
+            if exposure is None:
+                exposure = auto_exposure(drawn[0])
+            yield develop(drawn, camera, arranged.film, noise, exposure), visible
+
+
+def instants(blur_px: np.ndarray) -> int:
+    """How many drawings one exposure takes, for the ways (67,) of the proxies during it; odd."""
+    way = float(np.nanmax(blur_px)) if np.isfinite(blur_px).any() else 0.0
+    n = math.ceil(way / _STEP_PX)
+    return min(MAX_INSTANTS, n + 1 - n % 2 if n > 1 else 1)
+
+
+def _visible(
+    depth_m: np.ndarray, points_m: np.ndarray, T: np.ndarray, camera: Camera, pinhole: Camera, under_m: np.ndarray
+) -> np.ndarray:
+    """(67,) visibility: what is inside is asked of the lens that bends, the depth of the drawing that it bends."""
+    z = points_m @ T[2, :3] + T[2, 3]
+    straight = project_px(pinhole, T, points_m)
+    size = (pinhole.width_px, pinhole.height_px)
+    found = visibility(depth_m, straight, z, under_m, size)
+    px = project_px(camera, T, points_m)
+    with np.errstate(invalid="ignore"):
+        inside = ((px >= 0) & (px < [camera.width_px, camera.height_px])).all(-1)
+    return np.where(inside, found, 0).astype(np.uint8)
+
+
+def render_clip(spec: ClipSpec, out: Path, inputs: Inputs, again: bool = False) -> Rendered:
+    """Render one clip into ``out``/name, or keep what is there where the same specification made it (unless ``again``).
+    The folder appears when it is complete, never before."""
+    folder = out / spec.name
+    wanted = _inputs_record(spec, inputs)
+    there = None if again else finished(folder, wanted)
+    if there is not None:
+        return there
+    arranged = arrange(spec, inputs.entries, inputs.key_poses, load_body(), inputs.backgrounds)
+    part = out / f".{spec.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    visible = []
+    with VideoWriter(part / VIDEO, *spec.size_px, spec.fps) as video:
+        for t, (picture, seen) in enumerate(pictures(arranged)):
+            video.write(picture, t / spec.fps)
+            visible.append(seen)
+    save_truth(part / TRUTH, truth_of(arranged, np.stack(visible)))
+    version = code_version("tools.rendering", "tools.motions", "models")
+    text = json.dumps({**wanted, "version": version, **_scene_record(arranged)}, indent=1, ensure_ascii=False)
+    (part / SCENE).write_text(text + "\n", encoding="utf-8", newline="\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+    return Rendered(spec.name, arranged.frames, False, version)
+
+
+def finished(folder: Path, wanted: dict[str, Any]) -> Rendered | None:
+    """The finished clip in a folder, where exactly this made it."""
+    if not all((folder / name).is_file() for name in (VIDEO, TRUTH, SCENE)):
+        return None
+    try:
+        record = json.loads((folder / SCENE).read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        return None
+    if not isinstance(record, dict) or any(record.get(k) != v for k, v in wanted.items()):
+        return None
+    return Rendered(folder.name, int(record["frames"]), True, str(record["version"]))
+
+
+def _inputs_record(spec: ClipSpec, inputs: Inputs) -> dict[str, Any]:
+    """What decides a clip, as JSON values: the specification, and digests of the files that it uses."""
+    known = {f"{e.source}/{e.name}": e for e in inputs.entries}
+    used = [known[m] for m in spec.motions if m in known]
+    return {
+        "specification": spec.record(),
+        "motions": [
+            {"source": e.source, "clip": e.name, "licence": e.licence, "split": e.split, "sha256": sha256_of(e.path)}
+            for e in used
+        ],
+        "rest_skeleton": next((sha256_of(e.rest_file) for e in used if e.rest_file), ""),
+        "hands": {"source": inputs.key_poses.source, "poses": len(inputs.key_poses.poses)},
+        "backgrounds": [p.name for p in inputs.backgrounds],
+    }
+
+
+def _scene_record(arranged: Arranged) -> dict[str, Any]:
+    camera = arranged.camera
+    return {
+        "frames": arranged.frames,
+        "fingers": arranged.hands,
+        "shutter": arranged.shutter,
+        "betas": arranged.betas.tolist(),
+        "appearance": asdict(arranged.scene.appearance),
+        "surroundings": arranged.scene.surroundings.kind,
+        "light": asdict(arranged.scene.light),
+        "film": asdict(arranged.film),
+        "occluders": len(arranged.scene.occluders),
+        "camera": {
+            "kind": camera.kind,
+            "framing": camera.framing,
+            "fov_deg": camera.camera.fov_deg,
+            "dist": list(camera.camera.dist),
+        },
+    }
+
+
+def render_set(
+    specs: Sequence[ClipSpec], out: Path, inputs: Inputs, workers: int = 1, again: bool = False
+) -> Iterator[Rendered]:
+    """Render clips, several at a time with ``workers`` > 1 (a process each); yields each one as it is done.
+
+    What a clip looks like does not depend on the number of workers. An error in one clip ends the run once those
+    under way are done; what is finished stays, and the next run goes on from there."""
+    out.mkdir(parents=True, exist_ok=True)
+    names = [s.name for s in specs]
+    if len(set(names)) != len(names):
+        raise HmcapError(f"Expected clips of different names, found {len(names) - len(set(names))} twice.")
+    if workers <= 1:
+        for spec in specs:
+            yield render_clip(spec, out, inputs, again)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        jobs = [pool.submit(render_clip, spec, out, inputs, again) for spec in specs]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        finally:
+            for job in jobs:
+                job.cancel()
