@@ -3,7 +3,7 @@
 Layout of the folder, as published: ``01_img.jpg`` (or ``.png``), ``01_align.ply``, ... ``100_img.jpg``,
 ``100_align.ply``; a sub-folder ``EHF`` is entered. The meshes have the vertices of SMPL-X, metres. One camera took all
 pictures; its calibration is published with the set (``EHF_camera.txt``) and the same for everyone: focal length
-1498.22426237 pixels, centre (790.263706, 578.90334), rotation vector (-2.98747896, 0.01172457, -0.05704687) and
+1498.22426237 pixels of pictures of 1600 x 1200, centre (790.263706, 578.90334), rotation vector (-2.98747896, 0.01172457, -0.05704687) and
 translation (-0.03609917, 0.43416458, 2.37101226) of the meshes' axes to the camera's; no distortion.
 
 Protocol: single pictures; positions in the camera's axes. The set states meshes only: joints are the SMPL-X
@@ -24,11 +24,13 @@ from ..records import Case, Surface
 from .body_files import BodyFile, find_body, load_body_file
 from .body_truth import LANDMARK_VERTICES, PROTOCOL, motion_of
 from .ply import read_vertices
-from .reading import camera_from_K, size_and_rate, still
+from .reading import still
+from .scaled_camera import scaled_camera
 
 _K = np.array([[1498.22426237, 0, 790.263706], [0, 1498.22426237, 578.90334], [0, 0, 1]])
 _ROTATION_VECTOR = np.array([-2.98747896, 0.01172457, -0.05704687])
 _TRANSLATION_M = np.array([-0.03609917, 0.43416458, 2.37101226])
+_FULL_PX = 1600, 1200
 _NOTES = f"{PROTOCOL} EHF states meshes only: its joints are the SMPL-X regressor's."
 
 
@@ -51,8 +53,7 @@ def _case(mesh: Path, body: BodyFile) -> Case:
     name = mesh.name.removesuffix("_align.ply")
     found = [p for p in (mesh.with_name(f"{name}_img{s}") for s in (".jpg", ".png")) if p.is_file()]
     footage = still(found[0] if found else mesh.with_name(f"{name}_img.jpg"))
-    width, height, _ = size_and_rate(footage.source)
-    camera = camera_from_K(_K, width, height)
+    camera = scaled_camera(_K, _FULL_PX, footage.source)
     vertices = _vertices_m(mesh, body, slice(None))[0]
     points = {n: vertices[None, i] for n, i in LANDMARK_VERTICES.get(len(vertices), {}).items()}
     joints = (body.J_regressor @ vertices)[None]

@@ -25,17 +25,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ....models.camera import Camera
 from ....models.errors import HmcapError
 from ..records import Case, Footage
 from .body_files import BodyFile, find_body, load_body_file
 from .body_truth import PROTOCOL, Z_UP, Axes, body_motion, box_around
 from .fields import field
 from .pickle_data import read_pickle
-from .reading import camera_from_K, pictures, require_file, size_and_rate
+from .reading import pictures, require_file
+from .scaled_camera import scaled_camera
 
 _FPS = 30.0
-_FULL_PX = (4112, 3008)
+_FULL_PX = 4112, 3008
 """Size of the pictures that the intrinsics are for (3008 x 4112 for a camera on its side)."""
 _WOMEN = frozenset({9, 10, 12, 13, 16, 17, 18, 19, 21})
 """Numbers of the subjects that are women (gender.json of the toolkit); the other of the 22 are men."""
@@ -94,8 +94,7 @@ def _case(
     constant = np.ptp(betas, axis=0).max() < 1e-6
     moving = body.animate(poses[place], trans[place], betas[0] if constant else betas[place], expression[place])
     T_cam_set, K = _calibration(folder, sequence, images)
-    width, height, _ = size_and_rate(images)
-    camera = _scaled(K, width, height, images)
+    camera = scaled_camera(K, _FULL_PX if K[0, 2] >= K[1, 2] else _FULL_PX[::-1], images)
     T = np.broadcast_to(axes.turn_camera(T_cam_set), (len(seen), 4, 4))
     motion = body_motion(moving, axes, known, camera, T)
     assert motion.keypoints_px is not None
@@ -180,13 +179,3 @@ def _calibration(folder: Path, sequence: str, images: Path) -> tuple[np.ndarray,
             f"{found['CameraMatrix'].size} and {found['Intrinsics'].size}. Download it again."
         )
     return np.vstack([found["CameraMatrix"].reshape(3, 4), [0, 0, 0, 1]]), found["Intrinsics"].reshape(3, 3)
-
-
-def _scaled(K: np.ndarray, width: int, height: int, images: Path) -> Camera:
-    full = _FULL_PX if K[0, 2] >= K[1, 2] else _FULL_PX[::-1]
-    if abs(width / full[0] - height / full[1]) > 0.02 * width / full[0]:
-        raise HmcapError(
-            f"Expected pictures of {full[0]} x {full[1]} or scaled down from it in {images}, as the calibration says; "
-            f"found {width} x {height}. Use the pictures as published."
-        )
-    return camera_from_K(K, full[0], full[1]).scaled_to(width, height)
