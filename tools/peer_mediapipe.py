@@ -1,10 +1,14 @@
-"""MediaPipe Holistic on a video or image folder, written to an npz: the peer that the landmark stage is compared with.
+"""MediaPipe Holistic on a video, image or image folder, written to an npz: the peer that hmcap is compared with.
 
 Run it in an environment that has ``mediapipe==0.10.21`` (it imports mediapipe, cv2 and numpy, and nothing of hmcap):
 
     python peer_mediapipe.py dance.mp4 dance_peer.npz
     python peer_mediapipe.py dance.mp4 dance_peer_shifted.npz --shift-px 1
     python peer_mediapipe.py sample.mp4 sample.json --frames 0,20,40
+    python peer_mediapipe.py --jobs jobs.json --smooth
+
+The jobs are a JSON list of objects with "source" and "out", and perhaps "max_frames" and "tag", a text that is written
+into the settings of the result; one that fails prints "FAILED", its "out" and the reason, and the others go on.
 
 The published Holistic graph is run as it is (face included); some of its inner streams are tapped besides: the
 hands' 3-D and the regions of interest, which the Python class does not hand out.
@@ -12,6 +16,7 @@ hands' 3-D and the regions of interest, which the Python class does not hand out
 
 import argparse
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,20 +26,28 @@ import cv2
 import numpy as np
 
 HAND = "handlandmarksleftandrightcpu__handlandmarksfromposecpu_{}__handlandmarkcpu__hand_world_landmarks"
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+def natural_key(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key under which frame2 comes before frame10: the order in which hmcap reads a folder."""
+    parts = re.findall(r"\d+|\D+", path.name.lower())
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]
 
 
 def read_frames(source: Path, stride: int, max_frames: int) -> Iterator[tuple[int, np.ndarray]]:
     """Frame number and (H, W, 3) uint8 RGB image of every ``stride``-th frame."""
     if source.is_dir():
-        files = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        for i, file in list(enumerate(files))[::stride][:max_frames]:
-            picture = cv2.imread(str(file))
+        found = (p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+        for i, file in list(enumerate(sorted(found, key=natural_key)))[::stride][:max_frames]:
+            data = np.frombuffer(file.read_bytes(), np.uint8)
+            picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
             if picture is None:
                 raise SystemExit(f"Expected an image, but {file} cannot be read. Remove it, or name another folder.")
             yield i, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         return
-    video = cv2.VideoCapture(str(source))
+    # By name: another reader takes a single image for the first of a numbered sequence, and goes on with the next.
+    video = cv2.VideoCapture(str(source), cv2.CAP_FFMPEG)
     index = given = 0
     while given < max_frames:
         ok, bgr = video.read()
@@ -119,26 +132,13 @@ def rect(r: Any, size: np.ndarray) -> np.ndarray:
     return np.array([r.x_center * size[0], r.y_center * size[1], r.width * size[0], r.height * size[1], r.rotation])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="video file or image folder")
-    parser.add_argument("out", type=Path, help="file to write: .npz, or .json for a small reference")
-    parser.add_argument("--smooth", action="store_true", help="smooth_landmarks=True (default: False)")
-    parser.add_argument("--complexity", type=int, default=1, choices=(0, 1, 2))
-    parser.add_argument("--stride", type=int, default=1, help="use every n-th frame")
-    parser.add_argument("--max-frames", type=int, default=1_000_000)
-    parser.add_argument("--shift-px", type=int, default=0, help="move the input by this many pixels (noise floor)")
-    parser.add_argument("--jpeg-quality", type=int, default=0, help="re-encode the input (noise floor)")
-    parser.add_argument("--frames", default="", help="frame numbers to keep, comma-separated (all are run)")
-    args = parser.parse_args()
-
-    import mediapipe  # pyright: ignore[reportMissingImports]
-
+def results_of(source: Path, args: argparse.Namespace, max_frames: int) -> tuple[dict[str, list[Any]], np.ndarray]:
+    """Rows of the results by name, and width and height of the pictures."""
     keep = {int(f) for f in args.frames.split(",") if f}
     rows: dict[str, list[Any]] = {}
     graph = open_holistic(args.smooth, args.complexity)
     size = np.zeros(2, np.float32)
-    for index, original in read_frames(args.source, args.stride, args.max_frames):
+    for index, original in read_frames(source, args.stride, max_frames):
         image = disturb(original, args.shift_px, args.jpeg_quality)
         result = graph.process({"image": image})
         if keep and index not in keep:
@@ -162,6 +162,17 @@ def main() -> None:
         }
         for key, value in row.items():
             rows.setdefault(key, []).append(value)
+    graph.close()
+    if not rows:
+        raise SystemExit(f"Expected pictures in {source}, but not one could be read. Play it in another program.")
+    return rows, size
+
+
+def run(source: Path, out: Path, args: argparse.Namespace, max_frames: int, tag: str) -> None:
+    """Run the graph on one source and write its results."""
+    import mediapipe  # pyright: ignore[reportMissingImports]
+
+    rows, size = results_of(source, args, max_frames)
     settings = {
         "mediapipe": mediapipe.__version__,
         "opencv": cv2.__version__,
@@ -171,18 +182,45 @@ def main() -> None:
         "stride": args.stride,
         "shift_px": args.shift_px,
         "jpeg_quality": args.jpeg_quality,
-        "source": args.source.name,
+        "source": source.name,
         "image_size_px": [int(size[0]), int(size[1])],
-    }
-    if args.out.suffix == ".json":
+    } | ({"tag": tag} if tag else {})
+    part = out.with_name(f".{out.stem}.part{out.suffix}")
+    if out.suffix == ".json":
         digits = {"pose_px": 2, "visibility": 3, "world_m": 4, "hands_px": 2}
         data: dict[str, Any] = {k: np.round(np.asarray(rows[k], np.float64), n).tolist() for k, n in digits.items()}
         data |= {"index": rows["index"], "settings": settings}
-        args.out.write_text(json.dumps(data).replace("NaN", "null") + "\n", encoding="utf-8")
+        part.write_text(json.dumps(data).replace("NaN", "null") + "\n", encoding="utf-8")
     else:
         arrays: dict[str, Any] = {k: np.asarray(v) for k, v in rows.items()}
-        np.savez_compressed(args.out, settings=json.dumps(settings), **arrays)
-    print(f"{args.out}: {len(rows['index'])} frames, {settings}")
+        np.savez_compressed(part, settings=json.dumps(settings), **arrays)
+    part.replace(out)
+    print(f"{out}: {len(rows['index'])} frames, {settings}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, nargs="?", help="video file, image or image folder")
+    parser.add_argument("out", type=Path, nargs="?", help="file to write: .npz, or .json for a small reference")
+    parser.add_argument("--jobs", type=Path, help="JSON list of sources and files to write, in place of these two")
+    parser.add_argument("--smooth", action="store_true", help="smooth_landmarks=True (default: False)")
+    parser.add_argument("--complexity", type=int, default=1, choices=(0, 1, 2))
+    parser.add_argument("--stride", type=int, default=1, help="use every n-th frame")
+    parser.add_argument("--max-frames", type=int, default=1_000_000)
+    parser.add_argument("--shift-px", type=int, default=0, help="move the input by this many pixels (noise floor)")
+    parser.add_argument("--jpeg-quality", type=int, default=0, help="re-encode the input (noise floor)")
+    parser.add_argument("--frames", default="", help="frame numbers to keep, comma-separated (all are run)")
+    args = parser.parse_args()
+    if args.jobs is None and args.out is None:
+        parser.error("expected a source and a file to write, or --jobs")
+    if args.jobs is None:
+        run(args.source, args.out, args, args.max_frames, "")
+        return
+    for job in json.loads(args.jobs.read_text(encoding="utf-8")):
+        try:
+            run(Path(job["source"]), Path(job["out"]), args, job.get("max_frames", args.max_frames), job.get("tag", ""))
+        except (SystemExit, OSError, RuntimeError, ValueError, cv2.error) as error:
+            print(f"FAILED\t{job['out']}\t{' '.join(str(error).split())}", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ _PAIRS = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "
 _RENAMED = {"left_big_toe": "left_foot_index", "right_big_toe": "right_foot_index"}
 JOINT_NAMES = tuple(n for n in BODY_NAMES if not n.endswith("small_toe"))
 """Joints that the body landmarks give in 3-D: BODY_25 without the small toes."""
+KEYPOINT_NAMES = tuple(n for n in PROXY_NAMES if not n.endswith("small_toe"))
+"""Key points that the landmark networks give: the proxies without the small toes, which these networks do not know."""
+_KEYPOINTS = [PROXY_NAMES.index(n) for n in KEYPOINT_NAMES]
 
 Progress = Callable[[int, int], None]
 """Called with how many of how many frames are done."""
@@ -122,16 +125,16 @@ def landmark_motion(proxies: Sequence[Proxies]) -> Motion3D:
         joint_names=JOINT_NAMES,
         joints_m=joints,
         hands_m=np.stack([p.hands_xyz_m for p in proxies]).astype(np.float64),
-        keypoint_names=PROXY_NAMES,
+        keypoint_names=KEYPOINT_NAMES,
         keypoints_px=keypoints,
         keypoint_confidence=confidence,
     )
 
 
 def keypoints_of(proxies: Sequence[Proxies]) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (T, 67, 2) px, NaN where masked, and confidence (T, 67) of proxies."""
-    confidence = np.stack([p.confidence for p in proxies]).astype(np.float64)
-    xy_px = np.stack([p.xy_px for p in proxies]).astype(np.float64)
+    """Positions (T, 65, 2) px of the KEYPOINT_NAMES, NaN where masked, and their confidence (T, 65)."""
+    confidence = np.stack([p.confidence[_KEYPOINTS] for p in proxies]).astype(np.float64)
+    xy_px = np.stack([p.xy_px[_KEYPOINTS] for p in proxies]).astype(np.float64)
     return np.where(confidence[..., None] > 0, xy_px, np.nan), confidence
 
 

@@ -14,13 +14,13 @@ from ...models.body import load_body
 from ...models.camera import DEFAULT_FOV_DEG, Camera
 from ...models.markers import contact_rig, proxy_rig
 from ...models.motion import GROUP_NAMES, MotionFrame
-from ...models.proxies import BODY, BODY_NAMES, LEFT_HAND, PROXY_NAMES, RIGHT_HAND, Proxies
+from ...models.proxies import BODY, BODY_NAMES, LEFT_HAND, RIGHT_HAND, Proxies
 from ...models.skeleton import JOINT_NAMES as TREE_NAMES
 from ...models.solver import LiveSolver, SolverSettings, solve_take
 from ...models.solver.observations import stack
 from ...models.solver.segments import find_segments
 from .fingerprint import code_version
-from .landmarks import Landmarks, Progress, at_rows, keypoints_of, landmark_motion
+from .landmarks import KEYPOINT_NAMES, Landmarks, Progress, at_rows, keypoints_of, landmark_motion
 from .records import BodyParameters, Case, Motion3D, Prediction
 from .surface import surface_of
 
@@ -105,7 +105,7 @@ class Solver:
         predicted = solved_motion([motion[i] if i >= 0 else None for i in rows])
         keypoints, confidence = keypoints_of([proxies[i] if i >= 0 else _nobody(case) for i in rows])
         predicted = replace(
-            predicted, keypoint_names=PROXY_NAMES, keypoints_px=keypoints, keypoint_confidence=confidence
+            predicted, keypoint_names=KEYPOINT_NAMES, keypoints_px=keypoints, keypoint_confidence=confidence
         )
         return Prediction(self.name, self.version, self.settings, predicted)
 

@@ -1,0 +1,230 @@
+"""``hmcap eval``: accuracy on footage with truth, this software beside others, by the same code on the same frames."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import platformdirs
+
+from ...models.errors import HmcapError, UsageError
+from ...realtime.cli import _Parser as Parser
+from ...realtime.progress import Display, open_console
+from .compare import compare, print_comparison
+from .landmarks import EngineOptions, Landmarks
+from .methods import Context
+from .records import Case
+from .results import write_json
+from .running import Evaluation, evaluate
+from .sets.registry import SETS, SetMissing, load_set
+from .sources import FIRST_ROWS, ON_REQUEST, Source, SourceOptions, find_sources
+from .table import print_tables
+
+DATA_ENVIRONMENT = "HMCAP_DATA"
+_INTRO = """\
+Accuracy on footage with truth: this software beside others, the same code on the same frames.
+
+  hmcap eval                                      every set that is found, every method that can run
+  hmcap eval beam 3dpw=/data/3DPW                 sets by name, with a folder where they are elsewhere
+  hmcap eval --list                               sets and methods, and where each stands
+  hmcap eval --out report                         report/results.json and report/report.html too
+  hmcap eval --compare a.json b.json              gains and regressions from a to b
+"""
+_OUTRO = (
+    "Sets, methods and the layout of prediction files: docs/evaluation.md. "
+    "Exit codes: 0 done, 1 something could not be evaluated, 2 wrong usage."
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Parser of ``hmcap eval``."""
+    made = Parser(
+        "hmcap eval", description=_INTRO, epilog=_OUTRO, formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="hmcap eval [SET | SET=FOLDER ...] [options]", allow_abbrev=False,
+    )  # fmt: skip
+    made.add_argument("sets", metavar="SET", nargs="*", help=f"{', '.join(SETS)} (default: all that are found)")
+    made.add_argument("--data", metavar="FOLDER", help=f"folder that holds the sets (default: ${DATA_ENVIRONMENT})")
+    made.add_argument("--methods", metavar="NAMES", help="for example solver,mediapipe (default: all that can run)")
+    made.add_argument(
+        "--predictions", metavar="FOLDER",
+        help="folder of kept predictions, and of those you bring as METHOD/SET/CASE.npz (default: the user's cache)",
+    )  # fmt: skip
+    made.add_argument("--peer-python", metavar="FILE", help="Python of an environment with mediapipe==0.10.21")
+    made.add_argument("--cases", metavar="PATTERN", default="*", help="cases to take: a glob over CASE or SET/CASE")
+    made.add_argument("--frames", metavar="N", type=int, help="take the first N rows of each case only")
+    made.add_argument("--fresh", action="store_true", help="make every prediction anew")
+    made.add_argument(
+        "--camera", choices=("truth", "default"), default="truth",
+        help="lens that the solver is told: the true one (default), or the default field of view",
+    )  # fmt: skip
+    made.add_argument("--engine", metavar="NAME", default="auto", help="auto (default), openvino or onnxruntime")
+    made.add_argument("--device", metavar="NAME", default="cpu", help="cpu (default), cuda, ...")
+    made.add_argument("--threads", metavar="N", type=int, help="CPU threads of each network")
+    made.add_argument("--out", metavar="FOLDER", help="write results.json and report.html there")
+    made.add_argument("--list", action="store_true", help="only list sets and methods")
+    made.add_argument(
+        "--compare", metavar=("A.json", "B.json"), nargs=2, help="compare two results and do nothing else"
+    )
+    made.add_argument("--quiet", action="store_true", help="print errors only")
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code. Raises ``HmcapError`` where nothing can be done as asked."""
+    options = parser().parse_args(sys.argv[1:] if argv is None else list(argv))
+    console = open_console(options.quiet)
+    if options.compare is not None:
+        print_comparison(compare(*map(Path, options.compare)), console)
+        return 0
+    if options.frames is not None and options.frames < 1:
+        raise UsageError(f"--frames takes a number of rows, 1 or more; found {options.frames}.")
+    display = Display(not options.quiet, console)
+    sources = find_sources(_source_options(options))
+    places = set_places(options.sets, options.data)
+    if options.list:
+        _list(places, sources, display)
+        return 0
+    chosen = choose_sources(options.methods, sources)
+    sets = _open_sets(places, bool(options.sets), display)
+    folder = _predictions_folder(options)
+    try:
+        found = evaluate(sets, chosen, display, pattern=options.cases, frames=options.frames)
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(f"stopped; what was predicted until now is kept in {folder}.") from interrupt
+    return _report(found, options, display, [s.name for s in chosen])
+
+
+def set_places(words: Sequence[str], data: str | None) -> dict[str, Path | None]:
+    """Folder of each set that is asked for (of all sets, where none is), None where nothing says where it lies.
+
+    ``words``: SET or SET=FOLDER. ``data``: folder of all sets; None for that of the environment. Raises UsageError for
+    a name that is no set.
+    """
+    text = data if data is not None else os.environ.get(DATA_ENVIRONMENT, "").strip()
+    base = Path(text).expanduser() if text else None
+    places: dict[str, Path | None] = {}
+    for word in words or SETS:
+        name, equals, folder = word.partition("=")
+        if name not in SETS:
+            raise UsageError(f"Expected the name of a set ({', '.join(SETS)}), found {name!r}. See: hmcap eval --list")
+        if name in places or (equals and not folder):
+            found = "twice" if name in places else "without one"
+            raise UsageError(f"Expected each set once, with a folder behind '=', found {name} {found}. Say it again.")
+        if equals:
+            places[name] = Path(folder).expanduser()
+        else:
+            places[name] = None if base is None else base / SETS[name].relative
+    return places
+
+
+def choose_sources(names: str | None, sources: dict[str, Source]) -> list[Source]:
+    """The sources of the methods asked for, in the order of the list; all but those on request, where none is."""
+    if names is None:
+        return [s for n, s in sources.items() if n not in ON_REQUEST]
+    wanted = [n.strip() for n in names.split(",") if n.strip()]
+    unknown = [n for n in wanted if n not in sources]
+    if unknown or not wanted:
+        found = repr(unknown[0]) if unknown else "none"
+        raise UsageError(
+            f"Expected methods among {', '.join(sources)}, found {found}. Predictions of another system are found as "
+            "METHOD/SET/CASE.npz in the folder of --predictions. See: hmcap eval --list"
+        )
+    return [s for n, s in sources.items() if n in wanted]
+
+
+def default_predictions_folder() -> Path:
+    """Where predictions are kept unless --predictions names a folder."""
+    return Path(platformdirs.user_cache_dir("hmcap", appauthor=False), "evaluation")
+
+
+def _predictions_folder(options: argparse.Namespace) -> Path:
+    return Path(options.predictions).expanduser() if options.predictions else default_predictions_folder()
+
+
+def _source_options(options: argparse.Namespace) -> SourceOptions:
+    folder = _predictions_folder(options)
+    if options.predictions and folder.exists() and not folder.is_dir():
+        raise UsageError(f"--predictions takes a folder; {folder} is a file.")
+    own = folder if options.frames is None else folder / f"{FIRST_ROWS}{options.frames}"
+    engine = EngineOptions(options.engine, options.device, options.threads)
+    context = Context(Landmarks(own / "proxies", engine, fresh=options.fresh), options.camera)
+    python = None if options.peer_python is None else Path(options.peer_python).expanduser().absolute()
+    return SourceOptions(folder, context, own, python, options.fresh)
+
+
+def _open_sets(
+    places: dict[str, Path | None], named: bool, display: Display
+) -> dict[str, Callable[[], Iterator[Case]]]:
+    """What gives the cases of each set that is there. A set that was asked for by name has to be."""
+    sets: dict[str, Callable[[], Iterator[Case]]] = {}
+    skipped = []
+    for name, folder in places.items():
+        if folder is None or not folder.is_dir():
+            if named:
+                raise _missing(name, folder)
+            skipped.append(name if folder is None else f"{name} (no {folder})")
+            continue
+        sets[name] = partial(load_set, name, folder)
+    if not sets:
+        raise HmcapError(
+            f"Expected at least one set, found none{'' if named else ' of ' + ', '.join(SETS)}. Set {DATA_ENVIRONMENT} "
+            "or --data to the folder that holds them, or name one: hmcap eval 3dpw=FOLDER. What each is, and where it "
+            "comes from: hmcap eval --list"
+        )
+    for text in skipped:
+        display.say(f"skipped: {text}")
+    return sets
+
+
+def _missing(name: str, folder: Path | None) -> HmcapError:
+    info = SETS[name]
+    where = f"no folder {folder}" if folder else "nothing that says where it lies"
+    return SetMissing(
+        f"Expected the set {name} ({info.title}), found {where}. It holds {info.layout}. {info.obtain} Type: "
+        f"hmcap eval {name}=FOLDER, or set {DATA_ENVIRONMENT} or --data to the folder that has {info.relative} in it."
+    )
+
+
+def _list(places: dict[str, Path | None], sources: dict[str, Source], display: Display) -> None:
+    rows = []
+    for name, folder in places.items():
+        there = folder is not None and folder.is_dir()
+        state = f"found in {folder}" if there else "not found" if folder is None else f"not found in {folder}"
+        rows.append((name, f"{SETS[name].title}; {state}" + ("" if there else f". {SETS[name].obtain}")))
+    display.table("Sets", rows)
+    display.say("")
+    wanted = " (on request: --methods)"
+    display.table(
+        "Methods", [(n, f"{s.title}; {s.state}{wanted if n in ON_REQUEST else ''}") for n, s in sources.items()]
+    )
+
+
+def _report(found: Evaluation, options: argparse.Namespace, display: Display, methods: Sequence[str]) -> int:
+    """Print and write what was found; returns the exit code."""
+    for failure in found.failures:
+        print(f"hmcap: {failure.where}: {' '.join(str(failure.error).split())}", file=sys.stderr)
+    have = {method for _, _, method in found.predictions}
+    absent = [m for m in methods if options.methods is not None and m not in have]
+    for (method, why), count in found.missing.items():
+        text = f"skipped: {method} for {count} {'case' if count == 1 else 'cases'}: {why}"
+        if method in absent:
+            print(f"hmcap: {text}", file=sys.stderr)
+        else:
+            display.say(text)
+    if not found.measured:
+        if found.failures or found.missing:
+            raise HmcapError("Expected at least one prediction to measure, found none; the lines above say why.")
+        raise HmcapError(f"Expected a case that --cases {options.cases} fits, found none. See: hmcap eval --list")
+    results = found.results()
+    print_tables(results, open_console(options.quiet))
+    if options.out is not None:
+        from .page import write_page  # draws with matplotlib, which not everyone has
+
+        out = Path(options.out).expanduser()
+        write_json(results, out / "results.json")
+        write_page(results, out / "report.html", found.cases, found.predictions)
+        display.say(f"{out / 'results.json'}, {out / 'report.html'}")
+    return 1 if found.failures or absent else 0
