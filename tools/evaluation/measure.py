@@ -247,8 +247,8 @@ def _joints(sheet: _Sheet, pair: _Pair) -> None:
     names, n = pair.case.compared, pair.count
     p, t = (pair.common(i, x) for i, x in enumerate(pair.joints()))
     if pair.comparable:
-        p, t = (m.root_aligned(x, pair.root) for x in (p, t))
-        sheet.add("mpjpe_mm", m.distances_mm(p[:, :n], t[:, :n]), names)
+        aligned = [m.root_aligned(x, pair.root)[:, :n] for x in (p, t)]
+        sheet.add("mpjpe_mm", m.distances_mm(*aligned), names)
     sheet.add("pa_mpjpe_mm", m.pa_joint_errors_mm(p[:, :n], t[:, :n]), names)
 
 
