@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-
 from hmcap.tools.evaluation.sets.body_files import TREES
 from hmcap.tools.evaluation.sets.body_truth import POINTS
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eval_bodies import body_arrays, write_bodies
-from scipy import sparse
-from scipy.spatial.transform import Rotation
-
 from hmcap.models.body import load_body
 from hmcap.models.errors import HmcapError
 from hmcap.tools.evaluation.sets.body_files import TREES, BodyFile, find_body, load_body_file
 from hmcap.tools.evaluation.sets.ply import read_vertices
+from scipy import sparse
+from scipy.spatial.transform import Rotation
 
 KINDS = tuple(TREES)
 

@@ -44,8 +44,8 @@ _DOWNLOADS = {"smpl": "https://smpl.is.tue.mpg.de", "smplh": "https://mano.is.tu
 _SHAPES_2020 = 300
 """SMPL-X files of 2020 have 300 shape and 100 expression components; older ones have 10 of each."""
 _VERSIONS = ("1.1.0", "1.0.0")
-_CHUNK = 32
-"""Rows skinned at once: 32 rows of SMPL-X take about 60 MB."""
+_CHUNK = 300_000
+"""Vertices skinned at once; they take about 60 MB."""
 
 
 def _file_names(kind: str, gender: str) -> tuple[str, ...]:
@@ -200,8 +200,9 @@ class MovingBody:
         indices = np.arange(len(self.poses))[rows]
         chosen = np.arange(len(self.body.v_template)) if vertices is None else np.asarray(vertices)
         out = np.empty((len(indices), len(chosen), 3))
-        for start in range(0, len(indices), _CHUNK):
-            part = indices[start : start + _CHUNK]
+        step = max(1, _CHUNK // max(1, len(chosen)))
+        for start in range(0, len(indices), step):
+            part = indices[start : start + step]
             out[start : start + len(part)] = self._skinned(part, chosen if vertices is not None else None)
         return out
 
@@ -214,7 +215,8 @@ class MovingBody:
         for values, directions in ((self.betas, body.shapedirs), (self.expression, body.exprdirs)):
             if values is not None and values.shape[-1]:
                 values = values if values.ndim == 1 else values[rows]
-                v = v + np.einsum("vck,...k->...vc", directions[take][..., : values.shape[-1]], values)
+                linear = values @ directions[take][..., : values.shape[-1]].reshape(-1, values.shape[-1]).T
+                v = v + linear.reshape(*values.shape[:-1], -1, 3)
         features = (local[:, 1:] - np.eye(3)).reshape(n, -1)
         posedirs = body.posedirs[take]
         correctives = features.astype(posedirs.dtype) @ posedirs.reshape(-1, posedirs.shape[-1]).T
@@ -222,7 +224,7 @@ class MovingBody:
         shift = p - np.einsum("tjab,tjb->tja", R, rest)
         placed = np.concatenate([R, shift[..., None]], axis=-1).reshape(n, -1, 12)
         blended = (body.weights[take] @ placed).reshape(n, -1, 3, 4)
-        return np.einsum("tvab,tvb->tva", blended[..., :3], v) + blended[..., 3]
+        return sum((blended[..., k] * v[..., k, None] for k in range(3)), start=blended[..., 3])
 
 
 @lru_cache(maxsize=3)

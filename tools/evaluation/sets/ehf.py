@@ -2,9 +2,10 @@
 
 Layout of the folder, as published: ``01_img.jpg`` (or ``.png``), ``01_align.ply``, ... ``100_img.jpg``,
 ``100_align.ply``; a sub-folder ``EHF`` is entered. The meshes have the vertices of SMPL-X, metres. One camera took all
-pictures; its calibration is published with the set (``EHF_camera.txt``) and the same for everyone: focal length
-1498.22426237 pixels of pictures of 1600 x 1200, centre (790.263706, 578.90334), rotation vector (-2.98747896, 0.01172457, -0.05704687) and
-translation (-0.03609917, 0.43416458, 2.37101226) of the meshes' axes to the camera's; no distortion.
+pictures; its calibration comes with the set (``EHF_camera.txt``) and is the same for everyone: focal length
+1498.22426237 pixels of pictures of 1600 x 1200, centre (790.263706, 578.90334), rotation vector (-2.98747896,
+0.01172457, -0.05704687) and translation (-0.03609917, 0.43416458, 2.37101226) of the meshes' axes to the camera's; no
+distortion.
 
 Protocol: single pictures; positions in the camera's axes. The set states meshes only: joints are the SMPL-X
 regressor's (of the user's SMPLX_NEUTRAL file) on the mesh. Published figures are errors of vertices after alignment of

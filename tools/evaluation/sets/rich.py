@@ -94,7 +94,7 @@ def _case(
     constant = np.ptp(betas, axis=0).max() < 1e-6
     moving = body.animate(poses[place], trans[place], betas[0] if constant else betas[place], expression[place])
     T_cam_set, K = _calibration(folder, sequence, images)
-    camera = scaled_camera(K, _FULL_PX if K[0, 2] >= K[1, 2] else _FULL_PX[::-1], images)
+    camera = scaled_camera(K, _FULL_PX if K[0, 2] >= K[1, 2] else (_FULL_PX[1], _FULL_PX[0]), images)
     T = np.broadcast_to(axes.turn_camera(T_cam_set), (len(seen), 4, 4))
     motion = body_motion(moving, axes, known, camera, T)
     assert motion.keypoints_px is not None
