@@ -8,7 +8,7 @@ from .metrics import METRICS
 from .published import Published, published_for
 from .result_records import Results, SetResult, Value
 
-OURS = ("solver", "networks")
+OURS = ("solver", "networks", "landmarks")
 """Methods of this software; their variants begin with the name and a dash. All others are peers."""
 
 
