@@ -8,7 +8,7 @@ the camera's axes, ``valid_frame`` (N, 1)) and ``imageSequence/img_000001.jpg``.
 
 Protocol: frames of the test set that are not valid have no truth. The joints are those of the true size (``annot3``),
 which fit the picture; figures in the literature often take the ones scaled to one height (``univ_annot3``), and 14 or
-17 joints where these are the 12 limbs. The camera of a test sequence follows from the two annotations, whose ratio it is.
+17 joints where these are the 12 limbs. The camera of a test sequence follows from its two annotations.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,16 @@ from ....models.camera import Camera
 from ....models.errors import HmcapError
 from ....realtime.sources import open_source
 from ..records import LIMBS, Case, Footage, Motion3D
-from .reading import camera_from_K, check_shapes, numeric, pictures, projected, require_file, size_and_rate
+from .reading import (
+    camera_from_K,
+    check_shapes,
+    inside_picture,
+    numeric,
+    pictures,
+    projected,
+    require_file,
+    size_and_rate,
+)
 
 TEST_FPS = 25.0
 """The frame rate of the test pictures is not published; this is the rate of most training sequences."""
@@ -86,17 +95,11 @@ def _test_case(file: Path) -> Case:
             joints_m=np.where(valid[:, None, None], joints[:, rows], np.nan),
             keypoint_names=LIMBS,
             keypoints_px=known,
-            keypoint_confidence=_inside(known, camera),
+            keypoint_confidence=inside_picture(known, camera),
         ),
         Footage(file.parent / "imageSequence", np.arange(len(valid))),
         notes=f"{_NOTES} The frame rate is not published: {TEST_FPS:g} is assumed.",
     )
-
-
-def _inside(px: np.ndarray, camera: Camera) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        inside = (px >= 0).all(-1) & (px[..., 0] < camera.width_px) & (px[..., 1] < camera.height_px)
-    return inside.astype(np.float64)
 
 
 def _read_hdf5(file: Path) -> dict[str, np.ndarray]:
@@ -117,7 +120,7 @@ def _read_hdf5(file: Path) -> dict[str, np.ndarray]:
                         "published."
                     )
                 out[name] = numeric(file, name, item[()])
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
         raise HmcapError(
             f"Expected a MATLAB 7.3 file at {file}, found one that cannot be read ({str(error)[:150]}). "
             "Download it again."
@@ -198,13 +201,13 @@ def _train_cases(file: Path) -> Iterator[Case]:
 def _read_mat(file: Path) -> tuple[list[np.ndarray], list[str]]:
     """For each camera the joints (N, 28, 3) in its axes, metres; and the numbers of the cameras."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
         data: dict[str, Any] = loadmat(file, variable_names=["annot3", "cameras"])
-    except (MatReadError, OSError, ValueError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # broken files lead scipy's reader to errors of many kinds
         raise HmcapError(
-            f"Expected a MATLAB file at {file}, found one that cannot be read ({str(error)[:150]}). Download it again."
+            f"Expected a MATLAB file at {file}, found one that cannot be read ({type(error).__name__}: "
+            f"{str(error)[:150]}). Download it again."
         ) from error
     cells = data.get("annot3")
     if not isinstance(cells, np.ndarray) or cells.dtype != object or "cameras" not in data:

@@ -1,5 +1,7 @@
 """What every loader needs: checked arrays from files, pictures by path alone, cameras, names of joints."""
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -40,7 +42,10 @@ def read_npz(file: Path, shapes: Mapping[str, Sequence[int | str]]) -> dict[str,
     same wherever the letter stands. Raises ``HmcapError`` naming the file and what is wrong."""
     require_file(file)
     try:
-        with np.load(file, allow_pickle=False) as data:
+        data = np.load(file, allow_pickle=False)
+        if not isinstance(data, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array")
+        with data:
             missing = [n for n in shapes if n not in data]
             if missing:
                 raise HmcapError(
@@ -48,8 +53,11 @@ def read_npz(file: Path, shapes: Mapping[str, Sequence[int | str]]) -> dict[str,
                     f"{', '.join(data) or 'none'}. Take the file as it is published."
                 )
             arrays = {n: np.asarray(data[n]) for n in shapes}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise HmcapError(f"Expected an npz file at {file}, found one that cannot be read ({error}).") from error
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise HmcapError(
+            f"Expected an npz file at {file}, found one that cannot be read ({str(error)[:150]}). Take the file as "
+            "it is published."
+        ) from error
     check_shapes(file, arrays, shapes)
     return arrays
 
@@ -144,11 +152,18 @@ def camera_from_K(
 
 def projected(camera: Camera, joints_cam_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (T, J, 2) of joints (T, J, 3) in the camera's axes, and (T, J) 1 where they are inside the picture, 0
-    where they are outside (the pixel is kept) or behind the camera (NaN)."""
+    where they are outside (the pixel is kept unless it is far away), behind the camera or unknown (NaN)."""
     px = project_px(camera, np.eye(4), joints_cam_m)
+    far = ~(np.abs(px) < 10 * max(camera.width_px, camera.height_px)).all(axis=-1, keepdims=True)
+    px = np.where(far, np.nan, px)
+    return px, inside_picture(px, camera)
+
+
+def inside_picture(px: np.ndarray, camera: Camera) -> np.ndarray:
+    """(T, K) 1 for points (T, K, 2) inside the picture, 0 for others and where they are NaN."""
     with np.errstate(invalid="ignore"):
         inside = (px >= 0).all(-1) & (px[..., 0] < camera.width_px) & (px[..., 1] < camera.height_px)
-    return px, inside.astype(np.float64)
+    return inside.astype(np.float64)
 
 
 def to_camera(T_cam_world: np.ndarray, points_m: np.ndarray) -> np.ndarray:
