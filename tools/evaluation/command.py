@@ -225,6 +225,6 @@ def _report(found: Evaluation, options: argparse.Namespace, display: Display, me
 
         out = Path(options.out).expanduser()
         write_json(results, out / "results.json")
-        write_page(results, out / "report.html", found.cases, found.predictions)
+        write_page(out / "report.html", results, found.cases, found.predictions)
         display.say(f"{out / 'results.json'}, {out / 'report.html'}")
     return 1 if found.failures or absent else 0

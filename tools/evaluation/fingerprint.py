@@ -93,24 +93,27 @@ def images_of(folder: Path) -> list[Path]:
 
 
 @cache
-def code_version(*packages: str) -> str:
-    """``hmcap``'s version and a digest of the sources and data files of some of its packages.
+def code_version(*modules: str) -> str:
+    """``hmcap``'s version and a digest of the sources and data files of some of its modules and packages.
 
-    ``packages``: "models", "engines.landmarks", ...; sub-packages that hold code are named apart. Results of other
-    code never pass for this one's, even where the version has not been raised yet. Newlines count alike everywhere.
+    ``modules``: "models", "engines.landmarks", ...; of a package its own files count, sub-packages are named apart.
+    Results of other code never pass for this one's, even where the version has not been raised yet. Newlines count
+    alike everywhere.
     """
     digest = hashlib.sha256()
-    for package in packages:
-        for file in _sources(package):
+    for module in modules:
+        for file in _sources(module):
             data = file.read_bytes()
-            digest.update(f"{package}/{file.name}\n".encode())
-            digest.update(data.replace(b"\r\n", b"\n") if file.name.endswith(".py") else data)
+            digest.update(f"{module}/{file.name}\n".encode())
+            digest.update(data.replace(b"\r\n", b"\n") if file.suffix == ".py" else data)
     return f"{version('hmcap')}+{digest.hexdigest()[:_CODE_DIGITS]}"
 
 
-def _sources(package: str) -> list[Path]:
-    folders = import_module(f"...{package}", __package__).__path__
-    found = [f for folder in folders for f in Path(folder).iterdir() if f.suffix in (".py", ".npz")]
+def _sources(name: str) -> list[Path]:
+    module = import_module(f"...{name}", __package__)
+    if not hasattr(module, "__path__"):
+        return [Path(str(module.__file__))]
+    found = [f for folder in module.__path__ for f in Path(folder).iterdir() if f.suffix in (".py", ".npz")]
     return sorted(found, key=lambda f: f.name)
 
 

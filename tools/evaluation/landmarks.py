@@ -164,7 +164,7 @@ def _network_settings(options: EngineOptions) -> dict[str, str | int]:
         "device": options.device,
         "threads": "default" if options.threads is None else options.threads,
         "networks": hashlib.sha256(networks.encode()).hexdigest()[:10],
-        "stage": code_version("engines.landmarks"),
+        "stage": code_version("engines.landmarks", "tools.evaluation.footage"),
     }
 
 

@@ -28,6 +28,9 @@ Settings = Mapping[str, str | int | float | bool]
 CameraChoice = Literal["truth", "default"]
 """Whether the solver is told the true lens, or takes the default field of view as a user would who knows nothing."""
 
+_THIS = tuple(f"tools.evaluation.{module}" for module in ("methods", "landmarks", "footage"))
+"""Modules that turn what the software gives into predictions."""
+
 JOINT_NAMES = (*BODY_NAMES, *(f"smplx_{n}" for n in TREE_NAMES))
 """Joints of the solver's predictions: the body proxies on its body, and all joints of its tree."""
 
@@ -89,7 +92,7 @@ class Solver:
     @property
     def version(self) -> str:
         """Changes with its code."""
-        return code_version("models", "models.data", "models.solver")
+        return code_version("models", "models.data", "models.solver", *_THIS)
 
     @property
     def settings(self) -> Settings:
@@ -137,7 +140,7 @@ class LandmarksAlone:
     @property
     def version(self) -> str:
         """Changes with its code."""
-        return code_version("engines.landmarks")
+        return code_version("engines.landmarks", *_THIS)
 
     @property
     def settings(self) -> Settings:

@@ -13,6 +13,10 @@ from .results import Key, Results, make_results
 from .sources import NotThere, Peer, Source
 
 
+_WORTH_SHOWING = 20
+"""Frames below which a case is done before its progress could be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Something that could not be evaluated; the others went on."""
@@ -149,6 +153,8 @@ class _Progress:
         return self
 
     def __call__(self, done: int, total: int) -> None:
+        if total < _WORTH_SHOWING:
+            return
         if self._stage is None:
             self._stage = self._display.stage(self._label, total)
             self._stage.__enter__()
