@@ -10,9 +10,9 @@ Text of Python 2 is read as Latin-1, as numpy needs it. An ordered dictionary be
 a small multiple of the file's size.
 """
 
-import codecs
 import io
 import pickletools
+import re
 import struct
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -226,7 +226,21 @@ def _python2_text(line: bytes) -> str:
     text = line.strip()
     if not line.endswith(b"\n") or len(text) < 2 or text[:1] not in (b"'", b'"') or text[-1:] != text[:1]:
         raise ValueError("text without its quotes")
-    return codecs.escape_decode(text[1:-1])[0].decode("latin-1")  # type: ignore[attr-defined]
+    return _ESCAPE.sub(_unescaped, text[1:-1]).decode("latin-1")
+
+
+_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.?)", re.DOTALL)
+_ESCAPED = {b"\\": b"\\", b"'": b"'", b'"': b'"', b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+"""What Python 2 wrote behind a backslash, besides the code of a byte."""
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    found = match[1]
+    if len(found) == 3:
+        return bytes([int(found[1:], 16)])
+    if found not in _ESCAPED:
+        raise ValueError(f"an unknown escape {match[0]!r}")
+    return _ESCAPED[found]
 
 
 def _global(reader: _Reader, arg: str) -> None:
