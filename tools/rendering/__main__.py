@@ -2,8 +2,8 @@
 
     python -m hmcap.tools.rendering OUT --motions MOCAP_FOLDER [--hands FOLDER] [--set canonical|measurement]
 
-Writes OUT/CLIP/video.mp4, truth.npz and scene.json. A finished clip of the same specification is kept, so an interrupted
-run goes on where it was.
+Writes OUT/CLIP/video.mp4, truth.npz and scene.json. A finished clip of the same specification is kept, so that an
+interrupted run goes on where it was.
 """
 
 import argparse

@@ -110,12 +110,12 @@ def canonical_specs() -> tuple[ClipSpec, ...]:
     )  # fmt: skip
 
 
-_SIZES = ((960, 540), (540, 960), (720, 540), (640, 480), (540, 720))
+_SIZES = ((640, 360), (360, 640), (480, 360), (768, 432), (432, 768), (960, 540))
 _KINDS: tuple[Kind, ...] = ("static", "panning", "handheld", "walking")
 _FRAMINGS: tuple[Framing, ...] = ("whole", "upper", "partly")
 
 
-def measurement_specs(entries: Sequence[ClipEntry], count: int = 150, seconds: float = 2.5) -> tuple[ClipSpec, ...]:
+def measurement_specs(entries: Sequence[ClipEntry], count: int = 150, seconds: float = 2.0) -> tuple[ClipSpec, ...]:
     """``count`` short clips of the training split, of sources that allow any use, each with another person, room,
     camera and light. ``entries`` is :func:`hmcap.tools.motions.mocap.list_clips` of the motion folder.
 
@@ -144,7 +144,7 @@ def measurement_specs(entries: Sequence[ClipEntry], count: int = 150, seconds: f
                 seed=30_000 + k,
                 motions=motions,
                 seconds=seconds,
-                size_px=_SIZES[rng.choice(len(_SIZES), p=(0.4, 0.25, 0.15, 0.1, 0.1))],
+                size_px=_SIZES[rng.choice(len(_SIZES), p=(0.3, 0.2, 0.1, 0.15, 0.1, 0.15))],
                 begin_s=None,
                 camera=kind,
                 framing=framing,

@@ -6,7 +6,7 @@ import multiprocessing
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from .truth import at_exposure, flesh_m, save_truth, truth_of, visibility
 VIDEO, TRUTH, SCENE = "video.mp4", "truth.npz", "scene.json"
 _STEP_PX = 4.0
 """Instants of one exposure lie no farther apart than this in the picture, as far as MAX_INSTANTS allows."""
-MAX_INSTANTS = 7
+MAX_INSTANTS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,8 @@ def pictures(arranged: Arranged) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     blur = truth_of(arranged).blur_px
     noise = np.random.default_rng(arranged.film_seed)
     exposure = None
-    with SceneRenderer(pinhole.width_px, pinhole.height_px) as renderer:
+    # One sample a pixel: the instants of a longer exposure smooth edges, each drawn from its own place within the pixel.
+    with SceneRenderer(pinhole.width_px, pinhole.height_px, samples=1) as renderer:
         renderer.load(arranged.scene)
         for t in range(arranged.frames):
             n = instants(blur[t])
@@ -73,8 +74,8 @@ def pictures(arranged: Arranged) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             skinned = shaped.with_pose(poses.astype(np.float32), trans.astype(np.float32)).skin()
             drawn, visible = [], np.zeros(0)
             for k in range(n):
-                drawn.append(renderer.draw(skinned.vertices_m[k], T[k], pinhole))
-                if k == n // 2:  # n is odd: the middle of the exposure, that the truth is of
+                drawn.append(renderer.draw(skinned.vertices_m[k], T[k], _within_pixel(pinhole, k, n)))
+                if k == n // 2:  # the middle of the exposure, or half a step after it
                     points = rig.on_mesh_m(skinned)[k].astype(np.float64)
                     visible = _visible(renderer.depth_m(), points, T[k], camera, pinhole, under_m)
             if exposure is None:
@@ -82,11 +83,17 @@ def pictures(arranged: Arranged) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield develop(drawn, camera, arranged.film, noise, exposure), visible
 
 
+def _within_pixel(camera: Camera, k: int, n: int) -> Camera:
+    """The camera shifted by less than half a pixel, differently for each of n instants, by nothing in their mean."""
+    down = (k + 0.5) / n - 0.5
+    across = (2 * k % n + (n % 2 == 0 and k >= n // 2) + 0.5) / n - 0.5  # every column once, neighbours apart
+    return replace(camera, cx_px=camera.cx_px + across, cy_px=camera.cy_px + down)
+
+
 def instants(blur_px: np.ndarray) -> int:
-    """How many drawings one exposure takes, for the ways (67,) of the proxies during it; odd."""
+    """How many drawings one exposure takes, for the ways (67,) of the proxies during it."""
     way = float(np.nanmax(blur_px)) if np.isfinite(blur_px).any() else 0.0
-    n = math.ceil(way / _STEP_PX)
-    return min(MAX_INSTANTS, n + 1 - n % 2 if n > 1 else 1)
+    return min(max(1, math.ceil(way / _STEP_PX)), MAX_INSTANTS)
 
 
 def _visible(

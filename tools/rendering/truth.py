@@ -152,7 +152,7 @@ def _points(
 
 def _inside(px: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
     with np.errstate(invalid="ignore"):
-        return ((px >= 0) & (px < np.array(size_px))).all(-1)
+        return np.all((px >= 0) & (px < np.array(size_px)), axis=-1)
 
 
 def body_yaw_deg(poses: np.ndarray, pelvis_m: np.ndarray, T_cam_world: np.ndarray) -> np.ndarray:
