@@ -55,7 +55,7 @@ class Layer:
     """A part of the mesh with one material."""
 
     kind: str
-    """"skin", "cloth", "hair" or "shoe"."""
+    """"skin", "eye", "cloth", "hair" or "shoe"."""
     ids: np.ndarray
     """(n,) vertices of the body that the layer uses."""
     faces: np.ndarray
@@ -96,11 +96,11 @@ def _noise(p: np.ndarray, scale_m: float, rng: np.random.Generator) -> np.ndarra
 
 def _layer(
     a: Anatomy, kind: str, field: np.ndarray, offset_m: np.ndarray, least_m: float, rounds: int,
-    hidden_by: list[np.ndarray], cloth: Cloth | None = None,
+    hidden_by: list[tuple[np.ndarray, float]], cloth: Cloth | None = None,
 ) -> Layer:  # fmt: skip
     keep = (field[a.faces] > -_MARGIN_M).any(axis=1) & (field[a.faces].max(axis=1) > -0.005)
-    for other in hidden_by:
-        keep &= (other[a.faces] < _MARGIN_M).any(axis=1)
+    for other, margin in hidden_by:
+        keep &= (other[a.faces] < margin).any(axis=1)
     faces = a.faces[keep]
     ids = np.unique(faces)
     place = np.zeros(len(a.v), np.int64)
@@ -137,7 +137,9 @@ def _shirt_field(a: Anatomy, look: Appearance) -> np.ndarray:
     hem = v[:, 1] - (at["left_hip"][1] - look.hem_m)
     sleeve = look.sleeve
     end = a.upper_arm_m * sleeve if sleeve < 1 else a.upper_arm_m + a.forearm_m * (sleeve - 1)
-    return np.minimum(np.minimum(field, hem), end - a.arm_m)
+    # The sleeve's end says nothing of the hips, though they are as far out as the shoulders.
+    trunk = np.maximum(0, at["left_shoulder"][1] - 0.12 * size - v[:, 1]) * 4
+    return np.minimum(np.minimum(field, hem), end - a.arm_m + trunk)
 
 
 def dress(body: BodyModel, look: Appearance) -> list[Layer]:
@@ -157,16 +159,29 @@ def dress(body: BodyModel, look: Appearance) -> list[Layer]:
     shirt_m = shirt_m + (trouser_m + 0.004) * np.clip((waist + 0.02 - v[:, 1]) / 0.03, 0, 1)
     shoe = (ankle + look.shoe_m) - v[:, 1]
     hair = _hair_field(a, look)
-    covers = [shirt, trousers, *([] if look.barefoot else [shoe])]
-    layers = [_layer(a, "skin", np.ones(len(v)), np.zeros(len(v)), 0.0, 0, covers)]
+    covers = [(shirt, _MARGIN_M), (trousers, _MARGIN_M), *([] if look.barefoot else [(shoe, 0.008)])]
+    still = np.zeros(len(v))
+    eyes = 2.0 * (a.eye > 0.5) - 1
+    layers = [_layer(a, "skin", -eyes, still, 0.0, 0, covers), _layer(a, "eye", eyes, still, 0.0, 0, [])]
     rounds = [3 + int(300 * c.loose_m) for c in (look.trousers, look.shirt)]
     layers.append(
-        _layer(a, "cloth", trousers, trouser_m, 0.002, rounds[0], [shirt] if look.hem_m > -0.02 else [], look.trousers)
+        _layer(
+            a,
+            "cloth",
+            trousers,
+            trouser_m,
+            0.002,
+            rounds[0],
+            [(shirt, _MARGIN_M)] if look.hem_m > -0.02 else [],
+            look.trousers,
+        )
     )
     layers.append(_layer(a, "cloth", shirt, shirt_m, 0.003, rounds[1], [], look.shirt))
     if not look.barefoot:
         flat = np.clip(1 + 1.2 * a.normals[:, 1], 0.1, 1)  # soles stay on the floor
-        layers.append(_layer(a, "shoe", shoe, 0.006 * flat + 0.002, 0.002, 10, []))
+        # Smoothing fills the gaps between the toes; it shrinks, so the cap starts larger there.
+        toes = np.clip(a.share("left_foot", "right_foot") * 1.5, 0, 1)
+        layers.append(_layer(a, "shoe", shoe, (0.007 + 0.008 * toes) * flat + 0.001, -1.0, 45, []))
     if look.hair_style != "bald":
         thick = look.hair_m * (1 + 0.18 * _noise(v, 0.025, rng))
         edge = np.clip(hair / 0.03, 0.12, 1) ** 0.7
@@ -183,9 +198,9 @@ def _hair_field(a: Anatomy, look: Appearance) -> np.ndarray:
     d = (v - ear) / size
     phi = np.degrees(np.arctan2(d[:, 2] - 0.005, np.abs(d[:, 0])))
     brow = (eye[1] - ear[1]) / size
-    line = np.interp(phi, [-90, -40, -12, 8, 28, 42, 60, 90], [-0.05, -0.045, -0.02, 0.035, 0.02, 0.045, 0.075, 0.072])
+    line = np.interp(phi, [-90, -40, -14, 4, 26, 40, 58, 90], [-0.052, -0.048, -0.03, 0.02, 0.0, 0.035, 0.072, 0.075])
     line = line + np.interp(phi, [30, 60], [0, brow])
     field = (d[:, 1] - line) * size
     ears = np.minimum(*(np.linalg.norm((v - at[f"{s}_ear"]) / size, axis=1) for s in ("left", "right")))
-    field = np.minimum(field, np.where(np.abs(d[:, 0]) > 0.068, ears - 0.034, 1) * size)
+    field = np.minimum(field, ears - np.interp(np.abs(d[:, 0]), [0.066, 0.074], [0.0, 0.031]) * size)
     return np.where(a.head - a.eye > 0.5, field, -1.0)

@@ -12,8 +12,12 @@ from . import textures
 from .appearance import PATTERNS, Appearance
 from .dressing import Anatomy, Layer, dress
 from .painting import paint
+from .shader_person import PERSON_FRAGMENTS, PERSON_VERTEX
 
-_KINDS = {"skin": 0, "cloth": 1, "hair": 2, "shoe": 3}
+
+def person_programs(gl: moderngl.Context) -> dict[str, moderngl.Program]:
+    """The programs of the person's materials."""
+    return {k: gl.program(vertex_shader=PERSON_VERTEX, fragment_shader=f) for k, f in PERSON_FRAGMENTS.items()}
 
 
 class _LayerOnCard:
@@ -25,23 +29,23 @@ class _LayerOnCard:
         self._normals = NormalSum(layer.faces, len(layer.ids))
         self._moving = gl.buffer(reserve=len(layer.ids) * 24, dynamic=True)
         ids = layer.ids
-        extra = np.stack((layer.field, layer.along_m, layer.limb, np.zeros(len(ids))), axis=1)
+        extra = np.stack((layer.field, layer.along_m, layer.limb), axis=1)
         still = np.concatenate((a.v[ids], a.normals[ids], colours[ids], extra), axis=1, dtype=np.float32)
         self._still = gl.buffer(np.ascontiguousarray(still).tobytes())
         self._index = gl.buffer(np.ascontiguousarray(layer.faces, np.uint32).tobytes())
         # Layers that end inside a triangle would cast too much and hide too much there: whole triangles only.
         solid = layer.faces[(layer.field[layer.faces] >= 0).all(axis=1)]
         self._solid = gl.buffer(np.ascontiguousarray(solid, np.uint32).tobytes())
-        self.arrays = {
-            "person": gl.vertex_array(
-                programs["person"],
-                [
-                    (self._moving, "3f 3f", "xyz", "normal"),
-                    (self._still, "3f 3f 4f 4f", "rest", "rest_normal", "paint", "extra"),
-                ],
-                index_buffer=self._index,
-            )
-        }
+        program = programs[layer.kind]
+        still_names = ("rest", "rest_normal", "paint", "extra")
+        used = [n in program for n in still_names]
+        layout = " ".join("3f" if u else "12x" for u in used)
+        content = [
+            (self._moving, "3f 3f", "xyz", "normal"),
+            (self._still, layout, *(n for n, u in zip(still_names, used, strict=True) if u)),
+        ]
+        self.program = program
+        self.arrays = {"colour": gl.vertex_array(program, content, index_buffer=self._index)}
         for name in ("shadow", "eye_depth"):
             self.arrays[name] = gl.vertex_array(
                 programs[name], [(self._moving, "3f 12x", "xyz")], index_buffer=self._solid
@@ -49,7 +53,7 @@ class _LayerOnCard:
 
     def pose(self, vertices_m: np.ndarray, normals: np.ndarray) -> None:
         xyz = self.layer.positions(vertices_m, normals)
-        n = normals[self.layer.ids] if self.layer.kind == "skin" else self._normals(xyz)
+        n = normals[self.layer.ids] if self.layer.kind in ("skin", "eye") else self._normals(xyz)
         data = np.ascontiguousarray(np.concatenate((xyz, n), axis=1, dtype=np.float32))
         self._moving.orphan()
         self._moving.write(data.tobytes())
@@ -65,7 +69,7 @@ class PersonOnCard:
     def __init__(
         self, gl: moderngl.Context, programs: dict[str, moderngl.Program], body: BodyModel, look: Appearance
     ) -> None:
-        self._program = programs["person"]
+        self._gl = gl
         self._normals = NormalSum(body.faces, len(body.v_template))
         a = Anatomy(body)
         rng = np.random.default_rng(look.seed)
@@ -86,7 +90,7 @@ class PersonOnCard:
         shift = 0.0 if wide > 0.1 else 0.07
         common: dict[str, Any] = {
             "noise": 0, "chest": 1, "oil": look.oil, "blemish": look.blemish,
-            "eye_at": [tuple(e) for e in eyes], "eye_radius": radius, "iris": look.iris, "hair": look.hair,
+            "eye_at": [tuple(e) for e in eyes], "eye_radius": radius,
             "chest_box": (chest[0] - wide / 2 + shift, chest[1] - wide / 2, 1 / wide, 1 / wide),
             "sole": (*look.sole, float(a.v[:, 1].min() + 0.022)),
         }  # fmt: skip
@@ -94,15 +98,15 @@ class PersonOnCard:
         colours = paint(a, look)
         self._layers = []
         for layer in dress(body, look):
-            own: dict[str, Any] = {"kind": _KINDS[layer.kind], "pattern": 0, "gloss": 0.1, "folds": 0.0, "scale": 1.0}
+            own: dict[str, Any] = {"gloss": 0.1}
             if layer.cloth is not None:
                 c = layer.cloth
                 own |= {
                     "pattern": PATTERNS.index(c.pattern), "rgb": c.rgb, "rgb2": c.rgb2, "scale": c.scale_m,
                     "folds": c.folds, "gloss": c.gloss,
                 }  # fmt: skip
-            elif layer.kind == "hair":
-                own["rgb"] = look.hair
+            elif layer.kind in ("hair", "eye"):
+                own["rgb"] = look.hair if layer.kind == "hair" else look.iris
             elif layer.kind == "shoe":
                 own |= {"rgb": look.shoes, "rgb2": look.trousers.rgb2}
             self._layers.append(_LayerOnCard(gl, programs, layer, a, colours, own))
@@ -114,20 +118,22 @@ class PersonOnCard:
             layer.pose(vertices_m, normals)
 
     def draw(self, name: str) -> None:
-        """Draw with the program of this name: "person", "shadow" or "eye_depth"."""
-        if name == "person":
+        """Draw with the program of this name: "colour", "shadow" or "eye_depth"."""
+        if name == "colour":
             self._noise.use(0)
             self._chest.use(1)
-            self._set(self._common)
         for layer in self._layers:
-            if name == "person":
-                self._set(layer.uniforms)
+            if name == "colour":
+                for key, value in (self._common | layer.uniforms).items():
+                    if key in layer.program:  # a driver drops what the shader does not use
+                        layer.program[key] = value
+                # Of closed surfaces the far side is never seen. Picture rows run downwards, so turns are mirrored.
+                closed = layer.layer.kind in ("skin", "eye", "shoe")
+                self._gl.front_face = "cw"
+                self._gl.cull_face = "back"
+                (self._gl.enable if closed else self._gl.disable)(moderngl.CULL_FACE)
             layer.arrays[name].render(moderngl.TRIANGLES)
-
-    def _set(self, values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            if name in self._program:  # a driver drops what the shader does not use
-                self._program[name] = value
+        self._gl.disable(moderngl.CULL_FACE)
 
     def release(self) -> None:
         """Free it."""

@@ -7,8 +7,8 @@ from ...models.camera import Camera
 from ...models.errors import UsageError
 from ...realtime.overlay.gl import NoGLError, open_context
 from . import shaders
-from .gl_person import PersonOnCard
-from .gl_things import ThingOnCard
+from .gl_person import PersonOnCard, person_programs
+from .gl_things import ThingOnCard, thing_programs
 from .scene import Scene
 
 __all__ = ["FAR_M", "NEAR_M", "NoGLError", "SceneRenderer"]
@@ -56,8 +56,8 @@ class SceneRenderer:
         self._shadow.repeat_x = self._shadow.repeat_y = False
         self._shadow_buffer = gl.framebuffer(depth_attachment=self._shadow)
         self._programs = {
-            "thing": gl.program(vertex_shader=shaders.THING_VERTEX, fragment_shader=shaders.THING_FRAGMENT),
-            "person": gl.program(vertex_shader=shaders.PERSON_VERTEX, fragment_shader=shaders.PERSON_FRAGMENT),
+            **thing_programs(gl),
+            **person_programs(gl),
             "shadow": gl.program(vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.DEPTH_FRAGMENT),
             "eye_depth": gl.program(vertex_shader=shaders.EYE_DEPTH_VERTEX, fragment_shader=shaders.DEPTH_FRAGMENT),
             "open": gl.program(vertex_shader=shaders.FULL_VERTEX, fragment_shader=shaders.OCCLUSION_FRAGMENT),
@@ -104,7 +104,7 @@ class SceneRenderer:
             self._draw_shadow()
             self._draw_eye_depth()
             self._draw_occlusion(vertices_m, T_cam_world, camera)
-            self._draw_colour()
+            self._draw_colour((vertices_m.min(axis=0) + vertices_m.max(axis=0)) / 2)
             raw = self._one.read(components=3, dtype="f2", alignment=1)
         return np.frombuffer(raw, np.float16).reshape(self.height_px, self.width_px, 3).astype(np.float32)
 
@@ -221,14 +221,14 @@ class SceneRenderer:
         self._open_buffer.scissor = (x0, y0, max(x1 - x0, 0), max(y1 - y0, 0))
         self._whole.render(moderngl.TRIANGLES, vertices=3)
 
-    def _draw_colour(self) -> None:
+    def _draw_colour(self, centre_m: np.ndarray) -> None:
         assert self._person is not None
         self._many.use()
         self._gl.enable_only(moderngl.DEPTH_TEST)
         self._many.clear(0.0, 0.0, 0.0, 1.0, depth=1.0)
-        self._person.draw("person")
+        self._person.draw("colour")
         for thing in self._things:
-            thing.draw("thing")
+            thing.draw_lit(centre_m, 1.5 * _SHADOW_REACH_M)
         if self._many is not self._one:
             self._gl.copy_framebuffer(self._one, self._many)
 

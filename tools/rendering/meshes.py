@@ -24,6 +24,8 @@ class Mesh:
     casts_shadow: bool = True
     gloss: float = 0.0
     """0 matt to 1 polished."""
+    blotch: float = 0.0
+    """Strength of a coarse unevenness that hides the repeats of the picture."""
     one_sided: bool = False
     """Not seen from behind: walls, so that a camera may stand outside a small room."""
 

@@ -17,7 +17,7 @@ def _mix(colour: np.ndarray, other: np.ndarray | tuple[float, float, float], sha
 
 
 def paint(a: Anatomy, look: Appearance) -> np.ndarray:
-    """(V, 4) linear albedo of the skin at every vertex, and 1 where the vertex belongs to an eyeball."""
+    """(V, 3) linear albedo of the skin at every vertex."""
     v, at = a.v, a.at
     skin = np.array(look.skin)
     out = np.broadcast_to(skin, v.shape).copy()
@@ -54,7 +54,7 @@ def paint(a: Anatomy, look: Appearance) -> np.ndarray:
     out = _nails(a, look, out)
     sock = (at["left_ankle"][1] + look.sock_m) - v[:, 1]
     out = _mix(out, look.sock, np.clip(sock / 0.004, 0, 1))
-    return np.concatenate((out, (a.eye > 0.5)[:, None]), axis=1)
+    return out
 
 
 def _hair_on_face(a: Anatomy, look: Appearance, out: np.ndarray, size: float) -> np.ndarray:
@@ -77,8 +77,6 @@ def _hair_on_face(a: Anatomy, look: Appearance, out: np.ndarray, size: float) ->
         below_nose = np.clip((nose[1] - 0.012 * size - v[:, 1]) / 0.004, 0, 1)
         share = under * throat * ahead * below_nose * (a.head > 0.5)
         out = _mix(out, 0.9 * np.array(look.hair), min(1.0, 0.25 + 0.65 * look.beard) * share)
-    if look.hair_style in ("buzz", "bald"):
-        return out
     return out
 
 

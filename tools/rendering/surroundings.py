@@ -81,7 +81,7 @@ def _floor(rng: np.random.Generator, half_m: float, outdoors: bool) -> Mesh:
     h = half_m
     return quad(
         np.array([-h, 0, h]), np.array([2 * h, 0, 0]), np.array([0, 0, -2 * h]), picture, tile,
-        casts_shadow=False, gloss=float(gloss),
+        pieces=max(8, int(2 * h / 3)), casts_shadow=False, gloss=float(gloss), blotch=0.0 if kind == "tiles" else 0.5,
     )  # fmt: skip
 
 

@@ -147,23 +147,23 @@ def facade(rng: np.random.Generator, size: int = 256) -> np.ndarray:
     return out
 
 
-def sky(rng: np.random.Generator, height: int = 256, width: int = 1024) -> np.ndarray:
+def sky(rng: np.random.Generator, height: int = 640, width: int = 2560) -> np.ndarray:
     """Sky above, hills or roofs at the horizon, haze below; wraps around."""
     up = np.linspace(1, -1, height)[:, None]
     blue = np.array([0.36, 0.55, 0.85]) if rng.uniform() < 0.65 else np.full(3, rng.uniform(0.7, 0.9))
     horizon = np.array([0.86, 0.89, 0.92]) * rng.uniform(0.85, 1.05)
     mix = np.clip(up, 0, 1)[..., None] ** 0.6
     out = np.broadcast_to(horizon + mix * (blue - horizon), (height, width, 3)).copy()
-    clouds = cv2.resize(noise(rng, 256, 1.7, (2.5, 1.0)), (width, height))
+    clouds = cv2.resize(noise(rng, 512, 1.7, (2.5, 1.0)), (width, height))
     cover = 1 / (1 + np.exp(-3 * (clouds - rng.uniform(-0.5, 2))))
     cover = cover[..., None] * np.clip(up[..., None] * 6, 0, 1)
     out += cover * (np.array([0.96, 0.96, 0.97]) - out)
     for shade in (0.75, 0.5):  # two rows of hills
-        ridge = noise(rng, 1024, 1.3)[0]
-        top = 0.02 + shade * 0.04 * (ridge - ridge.min())
-        hill = up < np.interp(np.arange(width), np.linspace(0, width, 1024), top)[None]
+        ridge = noise(rng, 512, float(rng.uniform(1.2, 1.9)))[0]
+        top = 0.01 + shade * rng.uniform(0.01, 0.04) * (ridge - ridge.min())
+        hill = up < np.interp(np.arange(width), np.linspace(0, width, 512), top)[None]
         tone = (0.4 + 0.45 * shade) * np.array([0.55, 0.62, 0.6]) * rng.uniform(0.7, 1.1)
-        out[hill] = tone * (1 + 0.08 * clouds[hill])[:, None]
+        out[hill] = tone * (1 + 0.05 * clouds[hill] + 0.05 * rng.standard_normal(int(hill.sum())))[:, None]
     return _finish(out)
 
 
