@@ -334,6 +334,24 @@ def test_rich_rows_are_pictures_and_gaps_are_unknown(tmp_path: Path) -> None:
     )
 
 
+def test_rich_tells_two_people_apart(tmp_path: Path, bodies: Path) -> None:
+    folder = _made(tmp_path, "rich")
+    for i in (10, 11):
+        place = folder / "bodies" / "test" / "Pavallion_013_yoga" / f"{i:05d}"
+        data = pickle.loads((place / "013.pkl").read_bytes())
+        data["transl"] = data["transl"] + RICH_WORLD[:, 0].astype(np.float32)
+        _pickle(place / "011.pkl", data)
+    cases = list(SETS["rich"].load(folder))
+    assert [c.name[-3:] for c in cases] == ["011", "011", "013", "013"]
+    man, woman = cases[0], cases[2]
+    assert man.truth.body.model == str(_body(bodies, "smplx", "MALE").path.resolve())
+    assert woman.truth.body.model == str(_body(bodies, "smplx", "FEMALE").path.resolve())
+    assert man.frames == 2
+    assert (man.box_px[:, 0] > woman.box_px[:2, 0] + 10).all()  # a metre to the right in the world and the picture
+    for case in cases:
+        assert measure(case, truth_as_prediction(case)).values["mpjpe_mm"] == 0
+
+
 def test_rich_hands_are_components_about_the_mean(tmp_path: Path, bodies: Path) -> None:
     case = _cases(tmp_path, "rich")[0]
     body = _body(bodies, "smplx", "FEMALE")
@@ -363,7 +381,7 @@ def test_agora_people_have_boxes_and_hidden_ones_do_not_count(tmp_path: Path, bo
     for case in cases:
         x, y, w, h = case.box_px[0]
         px = case.truth.keypoints_px[0]
-        assert ((px > [x, y]) & (px < [x + w, y + h])).all()
+        assert ((px >= [x, y]) & (px <= [x + w + 1e-9, y + h + 1e-9])).all()
     assert not np.array_equal(cases[0].box_px, cases[1].box_px)
     # the same people from their joints alone
     arrays = _agora_arrays(bodies)

@@ -98,10 +98,9 @@ def _case(folder: Path, file: Path, data: Mapping[str, np.ndarray], i: int, name
     footage = still(inside if inside.is_file() else folder / picture)
     camera = camera_from_K(data["cam_int"][i], *_size_px(footage.source))
     motion = _given(file, data, i, camera) if "joints3d_cam" in data else _posed(folder, file, data, i, camera)
-    assert motion.keypoints_px is not None
     if "gtkps" in data:
         _check(file, data["gtkps"], i, motion)
-    return Case("agora", name, 0.0, camera, motion, footage, box_px=box_around(motion.keypoints_px), notes=_NOTES)
+    return Case("agora", name, 0.0, camera, motion, footage, box_px=box_around(motion, camera), notes=_NOTES)
 
 
 @lru_cache(maxsize=32)

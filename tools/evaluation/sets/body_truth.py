@@ -177,10 +177,14 @@ def standing_on(moving: MovingBody, row: int, R: np.ndarray) -> Axes:
     return Axes(R, np.array([0.0, -lowest, 0.0]))
 
 
-def box_around(points_px: np.ndarray, margin: float = 0.2) -> np.ndarray:
-    """(T, 4) x, y, width, height of boxes around points (T, K, 2), larger by a share; NaN where none is known."""
-    known = np.isfinite(points_px).all(-1, keepdims=True)
-    low = np.where(known, points_px, np.inf).min(axis=1)
-    high = np.where(known, points_px, -np.inf).max(axis=1)
-    size = np.where(np.isfinite(high - low), high - low, np.nan)
-    return np.concatenate([low - size * margin / 2, size * (1 + margin)], axis=1)
+def box_around(motion: Motion3D, camera: Camera) -> np.ndarray:
+    """(T, 4) x, y, width, height around all joints of a motion in the picture, for one of several people; NaN where it
+    is not known or behind the camera."""
+    assert motion.joints_m is not None
+    joints = motion.joints_m if motion.T_cam_world is None else to_camera(motion.T_cam_world, motion.joints_m)
+    px = projected(camera, joints)[0]
+    known = np.isfinite(px).all(-1, keepdims=True)
+    low = np.where(known, px, np.inf).min(axis=1)
+    size = np.where(known, px, -np.inf).max(axis=1) - low
+    box = np.concatenate([low, size], axis=1)
+    return np.where(np.isfinite(box).all(axis=1, keepdims=True), box, np.nan)

@@ -37,9 +37,8 @@ _NOTES = f"{PROTOCOL} EHF states meshes only: its joints are the SMPL-X regresso
 
 def load(folder: Path) -> Iterator[Case]:
     """One case for each picture."""
-    if (folder / "EHF").is_dir():
-        folder = folder / "EHF"
-    meshes = sorted(folder.glob("*_align.ply"), key=lambda p: natural_key(p.name))
+    inner = folder / "EHF" if (folder / "EHF").is_dir() else folder
+    meshes = sorted(inner.glob("*_align.ply"), key=lambda p: natural_key(p.name))
     if not meshes:
         raise HmcapError(
             f"Expected 01_align.ply, 02_align.ply, ... in {folder} (set ehf), found none. "

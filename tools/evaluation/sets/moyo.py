@@ -28,7 +28,7 @@ from ....models.camera import Camera
 from ....models.errors import HmcapError
 from ..records import Case, Footage
 from .body_files import find_body, load_body_file
-from .body_truth import PROTOCOL, Z_UP, Axes, body_motion, box_around
+from .body_truth import PROTOCOL, Z_UP, Axes, body_motion
 from .fields import field, text
 from .reading import camera_from_K, numeric, pictures, read_npz, require_file, size_and_rate
 
@@ -79,7 +79,6 @@ def _case(folder: Path, session: Path, sequence: str, images: Path) -> Case:
     axes = Axes(Z_UP, np.zeros(3))
     T = np.broadcast_to(axes.turn_camera(T_cam_set), (len(frames), 4, 4))
     motion = body_motion(moving, axes, known, camera, T)
-    assert motion.keypoints_px is not None
     return Case(
         "moyo",
         f"{sequence}_{images.name}",
@@ -87,7 +86,6 @@ def _case(folder: Path, session: Path, sequence: str, images: Path) -> Case:
         camera,
         motion,
         Footage(images, np.arange(len(frames))),
-        box_px=box_around(motion.keypoints_px),
         notes=_NOTES,
     )
 

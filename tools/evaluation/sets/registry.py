@@ -125,7 +125,7 @@ _SETS = (
     ),
     SetInfo(
         "emdb",
-        "EMDB, the Electromagnetic Database of Global 3D Human Pose and Shape in the Wild",
+        "EMDB 2, long walks outdoors (Electromagnetic Database of Human Pose in the Wild)",
         "image folders, moving camera; SMPL joints in the world; a body file",
         "Non-commercial research; after registration from https://eth-ait.github.io/emdb.",
         "emdb",
@@ -138,7 +138,7 @@ _SETS = (
         "image folders; SMPL-X body in the world; a body file",
         "Non-commercial research; after registration from https://rich.is.tue.mpg.de.",
         "rich",
-        "the published folders of the test split",
+        "bodies/test, images/test, scan_calibration and multicam2world",
         "rich",
     ),
     SetInfo(
@@ -156,16 +156,16 @@ _SETS = (
         "pictures of several people; SMPL-X joints in the camera's axes",
         "Non-commercial research; after registration from https://agora.is.tue.mpg.de.",
         "agora",
-        "npz files of cameras, key points and parameters, and the pictures they name",
+        "*.npz with imgname, cam_int and joints3d_cam (or SMPL-X parameters), and the pictures they name",
         "agora",
     ),
     SetInfo(
         "moyo",
         "MOYO, yoga",
-        "videos; SMPL-X body in the world; a body file",
+        "image folders; SMPL-X body in the world; a body file",
         "Non-commercial research; after registration from https://moyo.is.tue.mpg.de.",
         "moyo",
-        "the published folders of the validation split",
+        "<session>/images/val, AMASS/YOGI_2_latest_smplx_neutral/val and cameras",
         "moyo",
     ),
     SetInfo(

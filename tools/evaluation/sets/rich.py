@@ -39,6 +39,8 @@ _FULL_PX = 4112, 3008
 """Size of the pictures that the intrinsics are for (3008 x 4112 for a camera on its side)."""
 _WOMEN = frozenset({9, 10, 12, 13, 16, 17, 18, 19, 21})
 """Numbers of the subjects that are women (gender.json of the toolkit); the other of the 22 are men."""
+_ONE_SHAPE = 1e-3
+"""Shapes of the frames that differ by less are one: a thousandth of a standard deviation is less than 0.1 mm."""
 _NOTES = f"{PROTOCOL} Lens distortion is left out, as the set's own toolkit does."
 
 
@@ -50,8 +52,9 @@ def load(folder: Path) -> Iterator[Case]:
         if bodies and images:
             for sequence in sorted(p for p in bodies[0].iterdir() if p.is_dir()):
                 cameras = sorted((images[0] / sequence.name).glob("cam_[0-9][0-9]"))
-                for subject in _subjects(sequence):
-                    yield from _cases(folder, sequence, subject, cameras)
+                subjects = sorted({f.stem for f in sequence.glob("*/*.pkl")})
+                for subject in subjects:
+                    yield from _cases(folder, sequence, subject, cameras, len(subjects) > 1)
             return
     raise HmcapError(
         f"Expected bodies/test and images/test (or val) in {folder} (set rich), found neither. "
@@ -59,11 +62,7 @@ def load(folder: Path) -> Iterator[Case]:
     )
 
 
-def _subjects(sequence: Path) -> list[str]:
-    return sorted({f.stem for f in sequence.glob("*/*.pkl")})
-
-
-def _cases(folder: Path, sequence: Path, subject: str, cameras: list[Path]) -> Iterator[Case]:
+def _cases(folder: Path, sequence: Path, subject: str, cameras: list[Path], several: bool) -> Iterator[Case]:
     if not cameras:
         return  # pictures of some sequences only
     if not subject.isdigit():
@@ -73,8 +72,9 @@ def _cases(folder: Path, sequence: Path, subject: str, cameras: list[Path]) -> I
     body = load_body_file(find_body("smplx", "female" if int(subject) in _WOMEN else "male", folder), "smplx")
     files = {int(f.parent.name): f for f in sequence.glob(f"*/{subject}.pkl") if f.parent.name.isdigit()}
     R, t_m = _world(folder, sequence.name)
+    axes = Axes(Z_UP @ R, Z_UP @ t_m)
     for camera in cameras:
-        yield _case(folder, sequence.name, subject, camera, body, files, Axes(Z_UP @ R, Z_UP @ t_m))
+        yield _case(folder, sequence.name, subject if several else "", camera, body, files, axes)
 
 
 def _case(
@@ -91,21 +91,20 @@ def _case(
     parameters = [_parameters(files[n], body) for n in seen if n in files]
     poses, trans, betas, expression = (np.stack(p) for p in zip(*parameters, strict=True))
     place = np.maximum(np.cumsum(known) - 1, 0)  # a row without a body borrows its neighbour's, and is not known
-    constant = np.ptp(betas, axis=0).max() < 1e-6
-    moving = body.animate(poses[place], trans[place], betas[0] if constant else betas[place], expression[place])
+    one = np.ptp(betas, axis=0).max() < _ONE_SHAPE
+    moving = body.animate(poses[place], trans[place], betas.mean(axis=0) if one else betas[place], expression[place])
     T_cam_set, K = _calibration(folder, sequence, images)
     camera = scaled_camera(K, _FULL_PX if K[0, 2] >= K[1, 2] else (_FULL_PX[1], _FULL_PX[0]), images)
     T = np.broadcast_to(axes.turn_camera(T_cam_set), (len(seen), 4, 4))
     motion = body_motion(moving, axes, known, camera, T)
-    assert motion.keypoints_px is not None
     return Case(
         "rich",
-        f"{sequence}_{images.name}" + (f"_{subject}" if sequence.count("_") > 2 else ""),
+        f"{sequence}_{images.name}" + (f"_{subject}" if subject else ""),
         _FPS,
         camera,
         motion,
         Footage(images, np.array([numbers[n] for n in seen])),
-        box_px=box_around(motion.keypoints_px),
+        box_px=box_around(motion, camera) if subject else None,
         notes=_NOTES,
     )
 
@@ -145,7 +144,7 @@ def _world(folder: Path, sequence: str) -> tuple[np.ndarray, np.ndarray]:
     """R (3, 3), t (3,) with world = R x + t, for a world of the cameras' scale."""
     scene = sequence.partition("_")[0]
     if scene == "LectureHall":  # scanned twice, with other furniture
-        scene += "_chair" if "chair" in sequence or "projector" in sequence else "_yoga"
+        scene += "_chair" if "chair" in sequence else "_yoga"
     file = require_file(folder / "multicam2world" / f"{scene}_multicam2world.json")
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
