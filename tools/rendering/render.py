@@ -64,7 +64,7 @@ def pictures(arranged: Arranged) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     blur = truth_of(arranged).blur_px
     noise = np.random.default_rng(arranged.film_seed)
     exposure = None
-    # One sample a pixel: the instants of a longer exposure smooth edges, each drawn from its own place within the pixel.
+    # One sample a pixel: the instants of an exposure smooth the edges, each drawn from a place of its own in the pixel.
     with SceneRenderer(pinhole.width_px, pinhole.height_px, samples=1) as renderer:
         renderer.load(arranged.scene)
         for t in range(arranged.frames):
