@@ -136,10 +136,11 @@ def read_npz(path: Path, what: str, step: str) -> dict[str, np.ndarray]:
     """Every array of an npz file. Raises HmcapError where there is none, it is damaged, or it holds pickled objects;
     ``what`` was expected, ``step`` says what to type next."""
     try:
-        with np.load(path, allow_pickle=False) as data:
-            if isinstance(data, np.ndarray):
-                raise ValueError("a single array and not an npz")
-            return {name: data[name] for name in data.files}
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("a single array and no npz")
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError as error:
         raise HmcapError(f"Expected {what} in {path}, found no such file. {step}") from error
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
@@ -147,8 +148,12 @@ def read_npz(path: Path, what: str, step: str) -> dict[str, np.ndarray]:
 
 
 def is_brought(path: Path) -> bool:
-    """Whether a readable prediction was made by another program: hmcap never writes over such a file."""
-    return "fingerprint" not in read_npz(path, "a prediction", _STEP)
+    """Whether a file is a prediction that another program made, over which hmcap never writes; of a damaged one nothing
+    can be told, and it is none."""
+    try:
+        return "fingerprint" not in read_npz(path, "a prediction", _STEP)
+    except HmcapError:
+        return False
 
 
 def read_prediction(path: Path, case: Case, method: str) -> Prediction:
