@@ -11,7 +11,7 @@ from ...models.errors import HmcapError
 from ...models.markers import proxy_rig
 from ...models.skeleton import LEFT_HAND, RIGHT_HAND
 from ..motions.hand_motion import KeyPoses, hand_motion
-from ..motions.mocap import Clip, ClipEntry, on_shape, read_clip
+from ..motions.mocap import Clip, ClipEntry, on_shape, read_clip, smoothed
 from ..motions.stitch import curved, mirrored, part_of, take_of, turned
 from ..motions.virtual_cameras import VirtualCamera, sample_camera
 from .appearance import Appearance, sample_appearance, skin_of
@@ -110,7 +110,7 @@ def _motion(spec: ClipSpec, entries: Sequence[ClipEntry], body: BodyModel) -> Cl
             "with --clips."
         )
     rng = stream(spec, _MOTION)
-    clips = [read_clip(known[m], spec.fps, body) for m in spec.motions]
+    clips = [smoothed(read_clip(known[m], spec.fps, body)) for m in spec.motions]
     count = round(spec.seconds * spec.fps)
     if spec.begin_s is None:
         usable = [c for c in clips if c.frames > round(0.8 * spec.fps)] or clips
