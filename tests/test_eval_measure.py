@@ -14,6 +14,7 @@ from hmcap.tools.evaluation.metrics import METRICS
 from hmcap.tools.evaluation.records import LIMBS, Case, Footage, Measured, Motion3D, Prediction, Surface
 from hmcap.tools.evaluation.surface import surface_of
 from scipy.spatial.transform import Rotation
+from threadpoolctl import threadpool_limits
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -349,6 +350,36 @@ def test_the_same_once_more(case):
     rng = np.random.default_rng(5)
     prediction = predicted(case, joints_m=case.truth.joints_m + rng.normal(scale=0.05, size=(T, 67, 3)))
     assert measure(case, prediction).values == measure(case, prediction).values
+
+
+def test_weighted_means_of_parts_are_the_whole(case):
+    rng = np.random.default_rng(7)
+    prediction = predicted(
+        case,
+        joints_m=case.truth.joints_m + rng.normal(scale=0.05, size=(T, 67, 3)),
+        hands_m=case.truth.hands_m + rng.normal(scale=0.02, size=(T, 2, 21, 3)),
+        contact=rng.random((T, 4)),
+        body=replace(case.truth.body, poses=case.truth.body.poses + rng.normal(scale=0.1, size=(T, 55, 3))),
+        surface=None,
+    )
+    whole = measure(case, prediction)
+    parts = [measure(case, prediction, rows) for rows in (np.arange(5), np.arange(5, T))]
+    # left out: what looks across rows, and what rows do not restrict
+    for name in [n for n in whole.values if n.split("_")[0] in ("mpjpe", "pa", "mpvpe", "hand", "angle", "contact")]:
+        weights = [p.weights[name] for p in parts]
+        mean = np.average([p.values[name] for p in parts], weights=weights)
+        assert mean == pytest.approx(whole.values[name]), name
+        if name != "hand_detected_percent":
+            assert sum(weights) == whole.weights[name]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_last_digit_does_not_depend_on_the_threads(case, threads):
+    poses = case.truth.body.poses + np.random.default_rng(6).normal(scale=0.05, size=(T, 55, 3))
+    prediction = predicted(case, body=replace(case.truth.body, poses=poses), surface=None)
+    with threadpool_limits(threads, user_api="blas"):
+        found = measure(case, prediction)
+    assert found.values == measure(case, prediction).values
 
 
 def test_order_of_the_joints_is_free(case):

@@ -37,6 +37,7 @@ WRONG = {
         lambda t: {"joint_names": tuple(n.replace("left_knee", "knee") for n in PROXY_NAMES)},
         "no left_knee among its 67",
     ),
+    "a joint twice": (lambda t: {"joint_names": ("nose", *PROXY_NAMES[:-1])}, "nose more than once"),
     "a joint not found in a frame that is": (
         lambda t: {"joints_m": _with(t.joints_m, (4, LIMB_COLUMNS[3]), np.nan)}, r"1 found in part.*row 4 \(frame 40",
     ),

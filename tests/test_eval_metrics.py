@@ -89,6 +89,29 @@ def test_procrustes_of_a_square_stretched_to_one_side():
     assert m.fit_similarity(square, square * [2, 1, 1], with_scale=False).scale == 1
 
 
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_rigid_alignment_agrees_with_scipy(seed):
+    source, target = np.random.default_rng(seed).normal(size=(2, 9, 3))
+    move = m.fit_similarity(source, target, with_scale=False)
+    R, _ = Rotation.align_vectors(target - target.mean(0), source - source.mean(0))
+    np.testing.assert_allclose(move.R, R.as_matrix(), atol=1e-9)
+    np.testing.assert_allclose(move(source).mean(0), target.mean(0), atol=1e-12)
+
+
+@given(seeds)
+@settings(max_examples=15, deadline=None)
+def test_no_other_similarity_is_nearer(seed):
+    rng = np.random.default_rng(seed)
+    source, target = rng.normal(size=(2, 9, 3))
+    best = m.fit_similarity(source, target)
+    error = ((best(source) - target) ** 2).sum()
+    for _ in range(10):
+        R = Rotation.from_rotvec(rng.normal(scale=0.05, size=3)).as_matrix() @ best.R
+        scale, shift = best.scale * rng.normal(1, 0.05), best.shift_m + rng.normal(scale=0.05, size=3)
+        assert ((m.Similarity(scale, R, shift)(source) - target) ** 2).sum() >= error
+
+
 def test_joints_that_the_truth_does_not_know_do_not_count(joints_m):
     rng = np.random.default_rng(3)
     seen = joints_m + rng.normal(scale=0.05, size=joints_m.shape)

@@ -65,6 +65,7 @@ class _Checker:
         if contact is not None and (contact < 0).any():
             self.bad("contact between 0 and 1", f"{np.nanmin(contact):g} in {self.frame(contact < 0)}")
         count = len(motion.keypoint_names)
+        self.once("key point", motion.keypoint_names)
         keypoints = self.array("key points", motion.keypoints_px, (count, 2), LARGEST)
         self.whole("a key point", keypoints, (2,))
         return replace(
@@ -84,12 +85,19 @@ class _Checker:
         if motion.joints_m is None:
             return None
         names = motion.joint_names
+        self.once("joint", names)
         missing = [n for n in self.needed if n not in names]
         if missing:
             self.bad("every compared joint of the set", f"no {', '.join(missing)} among its {len(names)} joint names")
         joints = self.array("joints", motion.joints_m, (len(names), 3), LARGEST)
         self.whole("joints", self.compared(motion, joints), (1, 2))
         return joints
+
+    def once(self, what: str, names: tuple[str, ...]) -> None:
+        """Every name must stand for one position."""
+        twice = [n for n in dict.fromkeys(names) if names.count(n) > 1]
+        if twice:
+            self.bad(f"every {what} name once", f"{', '.join(twice)} more than once")
 
     def compared(self, motion: Motion3D, joints: np.ndarray) -> np.ndarray:
         """(T, N, 3) compared joints and root joints."""

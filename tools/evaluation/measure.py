@@ -1,9 +1,10 @@
 """All measures of one prediction on one case."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ...models.errors import HmcapError
 from ...models.proxies import HAND_NAMES
@@ -12,6 +13,7 @@ from ...models.skeleton import CONTACT_POINTS, JOINT_NAMES, NUM_BODY_JOINTS
 from . import metrics as m
 from .checks import checked, frame_numbers
 from .records import HIPS, Case, Measured, Motion3D, Prediction, Surface
+from .sheet import Sheet
 from .surface import surface_of
 
 _SLICE = 32
@@ -34,18 +36,26 @@ def measure(
     Positions compare in the axes of the camera. A motion in a world with known camera is taken there by its own
     camera; where truth or prediction has a world but no camera, both compare in their worlds if both have one, and
     after Procrustes alignment alone if not. The root's rotation of a body is in the axes of its joints. Meshes of the
-    built-in body are made from its parameters where no surface is given.
+    built-in body are made from its parameters where no surface is given. One thread does all sums, so that the last
+    digit does not depend on how many there are.
 
     Raises HmcapError where truth and prediction do not fit together (:func:`hmcap.tools.evaluation.checks.checked`).
     """
+    with threadpool_limits(1, user_api="blas"):
+        return _measure(case, prediction, rows, keypoint_names)
+
+
+def _measure(
+    case: Case, prediction: Prediction, rows: np.ndarray | None, keypoint_names: Sequence[str] | None
+) -> Measured:
     truth, motion = checked(case, prediction)
     found = _found(case, motion)
     used = found.copy()
     if rows is not None:
-        used &= np.isin(np.arange(case.frames), rows)
+        used &= _marked(rows, case.frames)
     if truth.joints_m is not None:
         used &= m.known_sets(_named(truth, case.compared))
-    sheet = _Sheet(case.frames)
+    sheet = Sheet(case.frames)
     sheet.add("detected_percent", np.where(found, 100.0, 0.0))
     _picture(sheet, case, truth, motion, keypoint_names)
     _hands_found(sheet, truth, motion)
@@ -72,6 +82,15 @@ def measure(
         values={n: sheet.values[n] for n in order},
         weights={n: sheet.weights[n] for n in order},
     )
+
+
+def _marked(rows: np.ndarray, frames: int) -> np.ndarray:
+    rows = np.asarray(rows)
+    if rows.dtype.kind not in "iu" and rows.size:
+        raise TypeError(f"expected row numbers, found {rows.dtype}")
+    out = np.zeros(frames, bool)
+    out[rows.astype(int)] = True
+    return out
 
 
 def found_rows(case: Case, prediction: Prediction) -> np.ndarray:
@@ -123,37 +142,6 @@ def _filled(value: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 def _with_camera(T_cam_world: np.ndarray) -> np.ndarray:
     unknown = np.isnan(T_cam_world).any((1, 2), keepdims=True)
     return np.where(unknown, np.eye(4), T_cam_world)
-
-
-@dataclass
-class _Sheet:
-    """Where the measures are written down."""
-
-    frames: int
-    per_frame: dict[str, np.ndarray] = field(default_factory=dict)
-    per_joint: dict[str, dict[str, float]] = field(default_factory=dict)
-    values: dict[str, float] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)
-
-    def add(self, name: str, samples: np.ndarray, names: Sequence[str] = (), pooled: bool = False) -> None:
-        """Write down a measure given by its samples (T,) or (T, N), NaN where it is not defined; nothing where it is
-        defined nowhere. The value is the mean over rows of each row's mean, or over all samples where ``pooled``."""
-        by_row = samples if samples.ndim == 1 else m.mean_known(samples, -1)
-        over = samples if pooled else by_row
-        weight = int((~np.isnan(over)).sum())
-        if not weight:
-            return
-        self.per_frame[name] = by_row
-        self.values[name] = float(m.mean_known(over))
-        self.weights[name] = float(weight)
-        if names:
-            means = m.mean_known(samples, 0)
-            self.per_joint[name] = {n: float(v) for n, v in zip(names, means, strict=True) if not np.isnan(v)}
-
-    def add_share(self, name: str, value: float, weight: int) -> None:
-        """Write down a share of ``weight`` samples; a mean weighted so is the share over all cases together."""
-        if weight:
-            self.values[name], self.weights[name] = value, float(weight)
 
 
 class _Pair:
@@ -221,7 +209,7 @@ def _found(case: Case, motion: Motion3D) -> np.ndarray:
     return found
 
 
-def _picture(sheet: _Sheet, case: Case, truth: Motion3D, motion: Motion3D, only: Sequence[str] | None) -> None:
+def _picture(sheet: Sheet, case: Case, truth: Motion3D, motion: Motion3D, only: Sequence[str] | None) -> None:
     if truth.keypoints_px is None or motion.keypoints_px is None:
         return
     size = case.camera.width_px, case.camera.height_px
@@ -243,7 +231,7 @@ def _picture(sheet: _Sheet, case: Case, truth: Motion3D, motion: Motion3D, only:
             sheet.add(f"pck_{group}_{key}", m.pck_percent(distances, percent), names, pooled=True)
 
 
-def _joints(sheet: _Sheet, pair: _Pair) -> None:
+def _joints(sheet: Sheet, pair: _Pair) -> None:
     names, n = pair.case.compared, pair.count
     p, t = (pair.common(i, x) for i, x in enumerate(pair.joints()))
     if pair.comparable:
@@ -252,7 +240,7 @@ def _joints(sheet: _Sheet, pair: _Pair) -> None:
     sheet.add("pa_mpjpe_mm", m.pa_joint_errors_mm(p[:, :n], t[:, :n]), names)
 
 
-def _derivatives(sheet: _Sheet, pair: _Pair) -> None:
+def _derivatives(sheet: Sheet, pair: _Pair) -> None:
     names, n, fps, index = pair.case.compared, pair.count, pair.case.fps, pair.index
     if pair.comparable:
         p, t = (m.root_aligned(pair.common(i, x), pair.root)[:, :n] for i, x in enumerate(pair.joints()))
@@ -266,14 +254,14 @@ def _derivatives(sheet: _Sheet, pair: _Pair) -> None:
             sheet.add(f"{prefix}world_jitter_10m_s3", m.jitters_10m_s3(own[:, :n], fps, index), names)
 
 
-def _hands_found(sheet: _Sheet, truth: Motion3D, motion: Motion3D) -> None:
+def _hands_found(sheet: Sheet, truth: Motion3D, motion: Motion3D) -> None:
     if truth.hands_m is None or motion.hands_m is None:
         return
     known, found = (m.known_sets(x) for x in (truth.hands_m, motion.hands_m))
     sheet.add("hand_detected_percent", np.where(known, np.where(found, 100.0, 0.0), np.nan), pooled=True)
 
 
-def _hands(sheet: _Sheet, pair: _Pair) -> None:
+def _hands(sheet: Sheet, pair: _Pair) -> None:
     if pair.truth.hands_m is None or pair.motion.hands_m is None:
         return
     sides = pair.motion.hands_m, pair.truth.hands_m
@@ -290,7 +278,7 @@ def _hands(sheet: _Sheet, pair: _Pair) -> None:
                 sheet.per_joint[name] = {n: float(v) for n, v in zip(_HANDS, means, strict=True) if not np.isnan(v)}
 
 
-def _rotations(sheet: _Sheet, pair: _Pair) -> None:
+def _rotations(sheet: Sheet, pair: _Pair) -> None:
     bodies = pair.motion.body, pair.truth.body
     if bodies[0] is None or bodies[1] is None or bodies[0].model != bodies[1].model:
         return
@@ -309,7 +297,7 @@ def _surface(motion: Motion3D) -> Surface | None:
     return motion.surface
 
 
-def _mesh(sheet: _Sheet, pair: _Pair) -> None:
+def _mesh(sheet: Sheet, pair: _Pair) -> None:
     surfaces = _surface(pair.motion), _surface(pair.truth)
     if surfaces[0] is None or surfaces[1] is None or surfaces[0].topology != surfaces[1].topology:
         return
@@ -348,7 +336,7 @@ def _vertices(pair: _Pair, surface: Surface, rows: slice) -> np.ndarray:
     return vertices_m
 
 
-def _contact(sheet: _Sheet, pair: _Pair) -> None:
+def _contact(sheet: Sheet, pair: _Pair) -> None:
     if pair.truth.contact is None or pair.motion.contact is None:
         return
     counts = m.count_contacts(pair.own(0, pair.motion.contact), pair.own(1, pair.truth.contact))
@@ -358,7 +346,7 @@ def _contact(sheet: _Sheet, pair: _Pair) -> None:
     sheet.add_share("contact_f1", counts.f1, said + true)
 
 
-def _world(sheet: _Sheet, pair: _Pair) -> None:
+def _world(sheet: Sheet, pair: _Pair) -> None:
     truth, motion = pair.truth, pair.motion
     if truth.T_cam_world is not None and motion.T_cam_world is not None:
         errors = m.gravity_errors_deg(motion.T_cam_world, truth.T_cam_world)
