@@ -176,7 +176,7 @@ class _Checker:
                 f"{int(torn.sum())} found in part, the first in {self.frame(torn)}",
             )
 
-    def frame(self, where: np.ndarray | np.bool) -> str:
+    def frame(self, where: np.ndarray | np.bool_) -> str:
         """The first row with a True in (T, ...), in words."""
         row = int(np.argwhere(where)[0, 0])
         return f"row {row} (frame {int(frame_numbers(self.case)[row])} of the source)"
