@@ -117,6 +117,8 @@ WRONG = {
     "a camera without a world": ({"T_cam_world": np.tile(np.eye(4), (6, 1, 1))}, "in_world"),
     "settings that are no JSON": ({"settings": np.array("camera")}, "JSON"),
     "nested settings": ({"settings": np.array('{"a": [1]}')}, "JSON object of texts"),
+    "settings beyond all numbers": ({"settings": np.array('{"a": 1e999}')}, "finite numbers"),
+    "settings without end": ({"settings": np.array("[" * 100000)}, "JSON object"),
     "another method": ({"method": np.array("mine")}, "the method other"),
     "another case": ({"case": np.array("sheet")}, "one for beam/sheet"),
     "another input": ({"fingerprint": np.array("00")}, "footage and camera"),

@@ -32,7 +32,7 @@ from .fingerprint import input_fingerprint, last_frame
 from .footage import pictures, view_of
 from .landmarks import at_rows, landmark_motion
 from .records import Case, Prediction
-from .store import read_npz
+from .store import parse_settings, read_npz
 
 VERSION = "0.10.21"
 _SCRIPT = Path(__file__).resolve().parents[1] / "peer_mediapipe.py"
@@ -123,7 +123,7 @@ class MediaPipe:
                 f"Expected a result for frame {case.footage.index[row]} of {case.footage.source} in {path}, found "
                 f"{len(proxies)} frames without it. Delete the file, or make it again with --fresh --peer-python FILE."
             )
-        plain = {k: v for k, v in settings.items() if k not in _OF_THE_CASE and isinstance(v, str | int | float | bool)}
+        plain = {k: v for k, v in settings.items() if k not in _OF_THE_CASE}
         version = str(plain.pop("mediapipe", "unknown"))
         return Prediction(self.name, version, plain, landmark_motion([proxies[i] for i in places]), path)
 
@@ -226,11 +226,13 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             raise HmcapError(f"Expected numbers {('frames', *shape)} as {name} in {path}, found {found}. {step}")
     try:
         settings = json.loads(str(data.get("settings", "")))
-    except ValueError as error:
-        raise HmcapError(f"Expected JSON as settings in {path}, found none ({error}). {step}") from error
-    if not isinstance(settings, dict):
-        raise HmcapError(f"Expected a JSON object as settings in {path}, found {type(settings).__name__}. {step}")
-    return data, settings
+        if not isinstance(settings, dict):
+            raise ValueError(type(settings).__name__)
+        size = settings.pop("image_size_px", None)
+        plain = parse_settings(json.dumps(settings))
+    except (ValueError, RecursionError) as error:
+        raise HmcapError(f"Expected a JSON object as settings in {path}, found none ({error}). {step}") from error
+    return data, plain | ({} if size is None else {"image_size_px": size})
 
 
 def _proxies(data: Mapping[str, np.ndarray], settings: Mapping[str, Any], case: Case, path: Path) -> list[Proxies]:

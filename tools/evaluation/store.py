@@ -34,6 +34,7 @@ NaN as a whole; a joint that the method does not know is left out of ``joint_nam
 
 import io
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -285,14 +286,23 @@ class _Checks:
 
     def settings(self) -> dict[str, str | int | float | bool]:
         try:
-            settings = json.loads(self.text("settings"))
+            return parse_settings(self.text("settings"))
         except ValueError as error:
-            self.fail("a JSON object as settings", f"no JSON ({error})")
-        if not isinstance(settings, dict) or not all(
-            isinstance(v, str | int | float | bool) for v in settings.values()
-        ):
-            self.fail("a JSON object of texts, numbers and truth values as settings", self.text("settings")[:60])
-        return settings
+            self.fail("a JSON object of texts, finite numbers and truth values as settings", str(error))
+
+
+def parse_settings(text: str) -> dict[str, str | int | float | bool]:
+    """Settings of a JSON object. Raises ValueError where it is none, or holds more than plain finite values."""
+    try:
+        settings = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("lists in lists without end") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{type(settings).__name__}: {text[:60]}")
+    for name, value in settings.items():
+        if not isinstance(value, str | int | float | bool) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{name}: {str(value)[:60]}")
+    return settings
 
 
 def _own(case: Case) -> tuple[tuple[str, str], ...]:
