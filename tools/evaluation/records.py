@@ -28,7 +28,8 @@ class BodyParameters:
     """SMPL-X parameters of T frames."""
 
     poses: np.ndarray
-    """(T, 55, 3) axis-angle, radians; row 0 of a frame is the root in the world. Hands relative to the flat hand."""
+    """(T, 55, 3) axis-angle, radians; row 0 of a frame is the root in the axes of the
+    joints. Hands relative to the flat hand."""
     trans_m: np.ndarray
     """(T, 3); pelvis = rest pelvis + trans."""
     betas: np.ndarray
