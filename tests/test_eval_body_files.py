@@ -1,6 +1,8 @@
 """Body files that a user owns: reading them, and skinning against a plain reading of the equations."""
 
+import importlib.util
 import pickle
+import runpy
 import sys
 import types
 from pathlib import Path
@@ -11,6 +13,7 @@ from eval_bodies import body_arrays, write_bodies
 from hmcap.models.body import load_body
 from hmcap.models.errors import HmcapError
 from hmcap.tools.evaluation.sets.body_files import TREES, BodyFile, find_body, load_body_file
+from hmcap.tools.evaluation.sets.body_truth import LANDMARK_VERTICES
 from hmcap.tools.evaluation.sets.ply import read_vertices
 from scipy import sparse
 from scipy.spatial.transform import Rotation
@@ -241,3 +244,19 @@ def test_broken_ply_is_named(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(HmcapError, match=words) as error:
         read_vertices(file)
     assert str(file) in str(error.value)
+
+
+def test_landmark_vertices_are_those_of_the_published_list() -> None:
+    spec = importlib.util.find_spec("smplx")
+    if spec is None or spec.origin is None:
+        pytest.skip("smplx is not installed; it holds the published list")
+    # the list by itself: the package would import torch
+    listed = runpy.run_path(str(Path(spec.origin).with_name("vertex_ids.py")))["vertex_ids"]
+    names = {"nose": "nose", "right_eye": "reye", "left_eye": "leye", "right_ear": "rear", "left_ear": "lear"}
+    for side, letter in (("left", "L"), ("right", "R")):
+        names |= {f"{side}_big_toe": f"{letter}BigToe", f"{side}_small_toe": f"{letter}SmallToe"}
+        names |= {f"{side}_heel": f"{letter}Heel"}
+        names |= {f"{side}_{f}4": f"{letter.lower()}{f}" for f in ("thumb", "index", "middle", "ring", "pinky")}
+    for vertices, kind in ((6890, "smplh"), (10475, "smplx")):
+        ours = LANDMARK_VERTICES[vertices]
+        assert {names[n]: v for n, v in ours.items()} == listed[kind]

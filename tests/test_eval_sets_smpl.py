@@ -352,6 +352,17 @@ def test_rich_tells_two_people_apart(tmp_path: Path, bodies: Path) -> None:
         assert measure(case, truth_as_prediction(case)).values["mpjpe_mm"] == 0
 
 
+def test_rich_face_may_be_left_out(tmp_path: Path) -> None:
+    folder = _made(tmp_path, "rich")
+    whole = next(iter(SETS["rich"].load(folder)))
+    for file in folder.glob("bodies/test/*/*/*.pkl"):
+        data = pickle.loads(file.read_bytes())
+        _pickle(file, {k: v for k, v in data.items() if k != "expression" and k[:3] not in ("jaw", "ley", "rey")})
+    without = next(iter(SETS["rich"].load(folder)))
+    np.testing.assert_array_equal(without.truth.joints_m[:, :22], whole.truth.joints_m[:, :22])
+    assert not without.truth.body.poses[0, 22:25].any()
+
+
 def test_rich_hands_are_components_about_the_mean(tmp_path: Path, bodies: Path) -> None:
     case = _cases(tmp_path, "rich")[0]
     body = _body(bodies, "smplx", "FEMALE")
@@ -427,6 +438,11 @@ BROKEN: list[tuple[str, Callable[[Path], object], str]] = [
     ("emdb", lambda f: _edit(f / EMDB_FILE, lambda d: d.update(emdb2=False)), "EMDB 2"),
     ("emdb", lambda f: (f / "P0/09_outdoor_walk/images/00003.jpg").unlink(), "6 pictures"),
     ("emdb", lambda f: (f / "P0").rename(f / "other"), "P0 to P9"),
+    (
+        "rich",
+        lambda f: _edit(f / "bodies/test/Pavallion_013_yoga/00011/013.pkl", lambda d: d.pop("body_pose")),
+        "00011",
+    ),
     ("rich", lambda f: (f / "multicam2world/Pavallion_multicam2world.json").unlink(), "multicam2world.json"),
     ("rich", lambda f: (f / "scan_calibration/Pavallion/calibration/003.xml").write_text("<a/>"), "CameraMatrix"),
     ("rich", lambda f: _picture(f / "images/test/Pavallion_013_yoga/cam_00/00008_00.jpeg", (100, 100)), "4112"),

@@ -35,12 +35,11 @@ import numpy as np
 
 from ....models.camera import Camera
 from ....models.errors import HmcapError
-from ....models.skeleton import JOINT_NAMES
+from ....models.skeleton import JOINT_NAMES, NUM_BODY_JOINTS
 from ..records import Case, Motion3D
 from .body_files import find_body, load_body_file
 from .body_truth import POINTS, PROTOCOL, SAME, Axes, body_motion, box_around, motion_of
-from .fields import field
-from .reading import camera_from_K, read_npz, size_and_rate, still
+from .reading import camera_from_K, numeric, read_npz, size_and_rate, still
 
 _HIDDEN_PERCENT = 90.0
 _AWAY = 0.05
@@ -89,7 +88,13 @@ def _read(file: Path) -> Mapping[str, np.ndarray]:
     with np.load(file, allow_pickle=False) as archive:
         there = set(archive.files)
     positions = ("joints3d_cam",) if "joints3d_cam" in there else ("pose_cam", "shape", "trans_cam")
-    return read_npz(file, _NEEDED | {k: v for k, v in _OPTIONAL.items() if k in there or k in positions})
+    data = read_npz(file, _NEEDED | {k: v for k, v in _OPTIONAL.items() if k in there or k in positions})
+    if "joints3d_cam" in data and data["joints3d_cam"].shape[1] < NUM_BODY_JOINTS:
+        raise HmcapError(
+            f"Expected at least the {NUM_BODY_JOINTS} body joints of SMPL-X as joints3d_cam of {file}, found "
+            f"{data['joints3d_cam'].shape[1]}. Take gt_joints_3d of AGORA's table with SMPL-X joints."
+        )
+    return {k: v if v.dtype.kind == "U" else numeric(file, k, v) for k, v in data.items()}
 
 
 def _case(folder: Path, file: Path, data: Mapping[str, np.ndarray], i: int, name: str) -> Case:
@@ -97,7 +102,7 @@ def _case(folder: Path, file: Path, data: Mapping[str, np.ndarray], i: int, name
     inside = folder / "images" / picture
     footage = still(inside if inside.is_file() else folder / picture)
     camera = camera_from_K(data["cam_int"][i], *_size_px(footage.source))
-    motion = _given(file, data, i, camera) if "joints3d_cam" in data else _posed(folder, file, data, i, camera)
+    motion = _given(data["joints3d_cam"][i], camera) if "joints3d_cam" in data else _posed(folder, data, i, camera)
     if "gtkps" in data:
         _check(file, data["gtkps"], i, motion)
     return Case("agora", name, 0.0, camera, motion, footage, box_px=box_around(motion, camera), notes=_NOTES)
@@ -109,32 +114,27 @@ def _size_px(picture: Path) -> tuple[int, int]:
     return width, height
 
 
-def _given(file: Path, data: Mapping[str, np.ndarray], i: int, camera: Camera) -> Motion3D:
-    joints = field(file, data, "joints3d_cam", ("N", "J", 3))[i]
-    if len(joints) < 22:
-        raise HmcapError(
-            f"Expected at least the 22 body joints of SMPL-X as joints3d_cam of {file}, found {len(joints)}. "
-            "Take gt_joints_3d of AGORA's table with SMPL-X joints."
-        )
+def _given(joints: np.ndarray, camera: Camera) -> Motion3D:
+    """The truth of one person by joints (J, 3)."""
     extra = joints[len(JOINT_NAMES) :]
     points = {n: extra[None, k] for k, n in enumerate(POINTS)} if len(extra) >= len(POINTS) else {}
-    names = JOINT_NAMES if len(joints) >= len(JOINT_NAMES) else JOINT_NAMES[:22]
+    names = JOINT_NAMES if len(joints) >= len(JOINT_NAMES) else JOINT_NAMES[:NUM_BODY_JOINTS]
     return motion_of(names, joints[None, : len(names)], points, None, camera)
 
 
-def _posed(folder: Path, file: Path, data: Mapping[str, np.ndarray], i: int, camera: Camera) -> Motion3D:
-    pose, shape, trans = (field(file, data, k, ("N", "n"))[i] for k in ("pose_cam", "shape", "trans_cam"))
+def _posed(folder: Path, data: Mapping[str, np.ndarray], i: int, camera: Camera) -> Motion3D:
+    pose, shape, trans = (data[k][i] for k in ("pose_cam", "shape", "trans_cam"))
     gender = str(data["gender"][i]) if "gender" in data else "neutral"
     body = load_body_file(find_body("smplx", gender, folder), "smplx")
     moving = body.animate(pose.reshape(1, 55, 3), trans[None], shape)
-    shift = field(file, data, "cam_ext", ("N", 4, 4))[i, :3, 3] if "cam_ext" in data else np.zeros(3)
+    shift = data["cam_ext"][i, :3, 3] if "cam_ext" in data else np.zeros(3)
     return body_motion(moving, Axes(SAME, shift), np.ones(1, bool), camera)
 
 
 def _check(file: Path, keypoints: np.ndarray, i: int, motion: Motion3D) -> None:
     """The limbs of the truth must lie where the file says that they are seen."""
     assert motion.keypoints_px is not None
-    given = keypoints[i, [JOINT_NAMES.index(n) for n in motion.keypoint_names], :2].astype(np.float64)
+    given = keypoints[i, [JOINT_NAMES.index(n) for n in motion.keypoint_names], :2]
     away = np.median(np.linalg.norm(given - motion.keypoints_px[0], axis=-1))
     size = np.ptp(given, axis=0).max()
     if not away <= _AWAY * size:

@@ -15,7 +15,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -119,15 +119,6 @@ class BodyFile:
     def joint_names(self) -> tuple[str, ...]:
         """J names of the tree, SMPL-X spelling."""
         return TREES[self.kind]
-
-    def with_template(self, v_template: np.ndarray) -> "BodyFile":
-        """The same body on another rest mesh (V, 3), for sets that give a scanned person's."""
-        if v_template.shape != self.v_template.shape:
-            raise HmcapError(
-                f"Expected a rest mesh of {len(self.v_template)} vertices for the body {self.path}, found "
-                f"{v_template.shape[0]}. Use the mesh and the body of the same kind."
-            )
-        return replace(self, v_template=v_template)
 
     def animate(
         self,

@@ -8,8 +8,9 @@ Layout of the folder, as the set's own toolkit arranges the downloads (``test``,
     multicam2world/<scene>_multicam2world.json
 
 A pkl holds the SMPL-X parameters of one person in one frame, each (1, n): ``transl``, ``global_orient``, ``body_pose``
-(63), ``jaw_pose``, ``leye_pose``, ``reye_pose``, ``betas`` (10), ``expression`` and ``left_hand_pose``,
-``right_hand_pose`` as 12 principal components about the mean hand. They are in the axes of the first camera. An xml
+(63), ``betas`` (10), ``left_hand_pose`` and ``right_hand_pose`` as 12 principal components about the mean hand, and of
+the face, where they are there, ``jaw_pose``, ``leye_pose``, ``reye_pose`` and ``expression``. They are in the axes of
+the first camera. An xml
 holds ``CameraMatrix`` (3 x 4, those axes to the camera), ``Intrinsics`` (3 x 3, for 4112 x 3008 pixels or upright) and
 ``Distortion``; the json holds R, t, c with world = c X R + t (a row vector X), the scan's world with Z up and the
 ground at z = 0. Bodies keep their own scale: only R and t / c are used, c being the scan's size against the cameras'.
@@ -73,23 +74,23 @@ def _cases(folder: Path, sequence: Path, subject: str, cameras: list[Path], seve
     files = {int(f.parent.name): f for f in sequence.glob(f"*/{subject}.pkl") if f.parent.name.isdigit()}
     R, t_m = _world(folder, sequence.name)
     axes = Axes(Z_UP @ R, Z_UP @ t_m)
+    frames = {n: _parameters(f, body) for n, f in sorted(files.items())}
     for camera in cameras:
-        yield _case(folder, sequence.name, subject if several else "", camera, body, files, axes)
+        yield _case(folder, sequence.name, subject if several else "", camera, body, frames, axes)
 
 
 def _case(
-    folder: Path, sequence: str, subject: str, images: Path, body: BodyFile, files: dict[int, Path], axes: Axes
+    folder: Path, sequence: str, subject: str, images: Path, body: BodyFile, frames: "dict[int, _Frame]", axes: Axes
 ) -> Case:
     numbers = {_frame(p): i for i, p in enumerate(pictures(images))}
-    seen = [n for n in sorted(numbers) if min(files) <= n <= max(files)]
-    if not any(n in files for n in seen):
+    seen = [n for n in sorted(numbers) if min(frames) <= n <= max(frames)]
+    if not any(n in frames for n in seen):
         raise HmcapError(
-            f"Expected pictures of frames {min(files)} to {max(files)}, which have bodies, in {images}; found none. "
+            f"Expected pictures of frames {min(frames)} to {max(frames)}, which have bodies, in {images}; found none. "
             "Unpack pictures and bodies of the same split."
         )
-    known = np.array([n in files for n in seen])
-    parameters = [_parameters(files[n], body) for n in seen if n in files]
-    poses, trans, betas, expression = (np.stack(p) for p in zip(*parameters, strict=True))
+    known = np.array([n in frames for n in seen])
+    poses, trans, betas, expression = (np.stack(p) for p in zip(*(frames[n] for n in seen if n in frames), strict=True))
     place = np.maximum(np.cumsum(known) - 1, 0)  # a row without a body borrows its neighbour's, and is not known
     one = np.ptp(betas, axis=0).max() < _ONE_SHAPE
     moving = body.animate(poses[place], trans[place], betas.mean(axis=0) if one else betas[place], expression[place])
@@ -109,6 +110,10 @@ def _case(
     )
 
 
+_Frame = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Poses (55, 3), translation (3,), shape (B,) and expression (E,) of one frame."""
+
+
 def _frame(picture: Path) -> int:
     number = picture.stem.partition("_")[0]
     if not number.isdigit():
@@ -118,11 +123,13 @@ def _frame(picture: Path) -> int:
     return int(number)
 
 
-def _parameters(file: Path, body: BodyFile) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Poses (55, 3), translation (3,), shape (B,) and expression (E,) of one frame."""
+def _parameters(file: Path, body: BodyFile) -> _Frame:
     data = read_pickle(file)
+    face = {"jaw_pose": 3, "leye_pose": 3, "reye_pose": 3, "expression": 0}
 
     def row(name: str, size: int | str) -> np.ndarray:
+        if name in face and isinstance(data, dict) and name not in data:
+            return np.zeros(face[name])
         return field(file, data, name, (1, size))[0]
 
     hands = []
