@@ -157,12 +157,12 @@ def sample_appearance(rng: np.random.Generator) -> Appearance:
     shirt = _cloth(
         rng,
         np.array([0.36, 0.13, 0.04, 0.08, 0.12, 0.07, 0.1, 0.1]),
-        float(rng.uniform(0.002, 0.006) if tight else rng.uniform(0.008, 0.022)),
+        float(rng.uniform(0.002, 0.006) if tight else rng.uniform(0.008, 0.03)),
     )
     trousers = _cloth(
         rng,
         np.array([0.6, 0.02, 0.02, 0.05, 0.25, 0.06, 0.0, 0.0]),
-        float(rng.uniform(0.002, 0.005) if rng.uniform() < 0.35 else rng.uniform(0.007, 0.02)),
+        float(rng.uniform(0.002, 0.005) if rng.uniform() < 0.35 else rng.uniform(0.007, 0.032)),
     )
     barefoot = rng.uniform() < 0.14
     socks = rng.uniform() < 0.7

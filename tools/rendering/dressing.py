@@ -1,97 +1,25 @@
 """Clothes, hair and shoes as layers over the body's mesh, laid out once on the rest mesh.
 
-Every layer is a part of the body's own mesh moved outwards. Its border is the zero of a field in metres (positive
-inside) that is interpolated over the triangles, so borders are cleaner than the mesh. Fields come from the rest mesh,
-the rest joints and the skinning weights of the mean body: no vertex numbers, any betas.
+Every layer is a part of the body's own mesh moved outwards, or a stiff thing that a part of the body carries. Its
+border is the zero of a field in metres (positive inside) that is interpolated over the triangles, so borders are
+cleaner than the mesh. Fields come from the rest mesh, the rest joints and the skinning weights of the mean body: no
+vertex numbers, any betas.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial import ConvexHull
 
 from ...models.body_stages import BodyModel
-from ...models.markers import blazepose_rig, proxy_rig
-from ...models.proxies import BLAZEPOSE_NAMES, PROXY_NAMES
-from ...models.skeleton import JOINT_NAMES
 from ...realtime.overlay.mesh import NormalSum
+from .anatomy import Anatomy, Layer, Rigid, smooth_noise
 from .appearance import Appearance, Cloth
+from .hairdo import hair_field, hanging_hair
 
 _MARGIN_M = 0.03
 """Layers reach this far beyond their border, and hide what lies this far within it."""
-
-
-class Anatomy:
-    """Where things are on the rest mesh of the mean body."""
-
-    def __init__(self, body: BodyModel) -> None:
-        self.body = body
-        self.v = np.asarray(body.v_template, np.float64)
-        self.weights = np.asarray(body.weights, np.float64)
-        self.faces = np.asarray(body.faces)
-        self.normals = NormalSum(self.faces, len(self.v))(self.v)
-        named = dict(zip(PROXY_NAMES, proxy_rig(body).points_m().astype(np.float64), strict=True))
-        named |= dict(zip(BLAZEPOSE_NAMES, blazepose_rig(body).points_m().astype(np.float64), strict=True))
-        named |= {n: np.asarray(p, np.float64) for n, p in zip(JOINT_NAMES, body.J_template, strict=True)}
-        self.at = named
-        self.head = self.share("head", "jaw", "left_eye_smplhf", "right_eye_smplhf")
-        self.eye = self.share("left_eye_smplhf", "right_eye_smplhf")
-        # How far down the straight arm of the rest pose: 0 shoulder, 1 elbow, 2 wrist.
-        x, elbow = np.abs(self.v[:, 0]), named["left_elbow"][0]
-        shoulder, wrist = named["left_shoulder"][0], named["left_wrist"][0]
-        arm = [j for s in ("left", "right") for j in (f"{s}_shoulder", f"{s}_elbow", f"{s}_wrist")]
-        fingers = JOINT_NAMES[25:]
-        self.arm = self.share(*arm, *fingers)
-        self.arm_m = x - shoulder
-        self.upper_arm_m, self.forearm_m = elbow - shoulder, wrist - elbow
-
-    def share(self, *joints: str) -> np.ndarray:
-        """(V,) summed skinning weight of joints."""
-        return self.weights[:, [JOINT_NAMES.index(j) for j in joints]].sum(axis=1)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer:
-    """A part of the mesh with one material."""
-
-    kind: str
-    """"skin", "eye", "cloth", "hair" or "shoe"."""
-    ids: np.ndarray
-    """(n,) vertices of the body that the layer uses."""
-    faces: np.ndarray
-    """(F, 3) triangles among them."""
-    field: np.ndarray
-    """(n,) metres inside the border."""
-    offset_m: np.ndarray
-    """(n,) outwards along the normal."""
-    least_m: float
-    """Distance from the skin that smoothing must leave."""
-    along_m: np.ndarray
-    """(n,) coordinate of patterns along trunk and limbs."""
-    limb: np.ndarray
-    """(n,) 0 trunk and legs, 1 arms."""
-    smooth: sparse.csr_matrix | None
-    """(n, n) neighbour mean; None where the layer follows the skin."""
-    rounds: int
-    """How often it is applied."""
-    cloth: Cloth | None = None
-
-    def positions(self, vertices_m: np.ndarray, normals: np.ndarray) -> np.ndarray:
-        """(n, 3) where the layer is when the body's vertices (V, 3) have the normals (V, 3)."""
-        v, n = vertices_m[self.ids], normals[self.ids]
-        out = v + n * self.offset_m[:, None]
-        if self.smooth is None:
-            return out
-        for _ in range(self.rounds):
-            out = self.smooth @ out
-        gap = np.sum((out - v) * n, axis=1)
-        return out + n * np.maximum(0, self.least_m - gap)[:, None]
-
-
-def _noise(p: np.ndarray, scale_m: float, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise of mean 0 and deviation about 1 at points (n, 3): a sum of plane waves."""
-    k = rng.normal(size=(12, 3)) * (1.6 / scale_m)
-    return np.sin(p @ k.T + rng.uniform(0, 2 * np.pi, 12)).sum(axis=1) / np.sqrt(6)
 
 
 def _layer(
@@ -116,14 +44,15 @@ def _layer(
     arm_m = -(np.abs(a.v[:, 0]) - a.at["left_shoulder"][0]) + a.at["left_shoulder"][1]
     along = (1 - a.arm) * a.v[:, 1] + a.arm * arm_m
     return Layer(
-        kind, ids, faces, field[ids], offset_m[ids], least_m, along[ids], a.arm[ids], smooth, rounds, cloth
+        kind, a.v[ids], a.normals[ids], faces, field[ids], along[ids], a.arm[ids],
+        ids, offset_m[ids], least_m, smooth, rounds, (), cloth,
     )  # fmt: skip
 
 
 def _shirt_field(a: Anatomy, look: Appearance) -> np.ndarray:
     v, at = a.v, a.at
-    neck = at["smplx_neck"] if "smplx_neck" in at else np.asarray(a.body.J_template[JOINT_NAMES.index("neck")])
-    size = a.at["left_shoulder"][0] / 0.17
+    neck = at["neck"]
+    size = at["left_shoulder"][0] / 0.17
     half, deep, lean = {
         "round": (0.078, 0.085, 0.03), "v": (0.07, 0.16, 0.06), "wide": (0.115, 0.1, 0.04), "high": (0.0, 0.0, 0.0)
     }[look.neckline]  # fmt: skip
@@ -133,7 +62,7 @@ def _shirt_field(a: Anatomy, look: Appearance) -> np.ndarray:
         d = v - neck - np.array([0, 0, lean * size])
         ellipsoid = np.linalg.norm(d / (np.array([half, deep, half + lean]) * size), axis=1) - 1
         field = np.minimum(top, ellipsoid * half * size)
-    field = np.minimum(field, 0.02 - a.head * 0.1)
+    field = np.minimum(field, (0.2 - a.head) * 0.5)
     hem = v[:, 1] - (at["left_hip"][1] - look.hem_m)
     sleeve = look.sleeve
     end = a.upper_arm_m * sleeve if sleeve < 1 else a.upper_arm_m + a.forearm_m * (sleeve - 1)
@@ -147,7 +76,7 @@ def dress(body: BodyModel, look: Appearance) -> list[Layer]:
     a = Anatomy(body)
     rng = np.random.default_rng(look.seed)
     v, at = a.v, a.at
-    fold = 0.5 + 0.5 * np.tanh(_noise(v, 0.09, rng))
+    fold = 0.5 + 0.5 * np.tanh(smooth_noise(v, 0.09, rng))
     shirt = _shirt_field(a, look)
     waist = at["left_hip"][1] + 0.5 * (at["spine1"][1] - at["left_hip"][1])
     hip, knee, ankle = (at[f"left_{j}"][1] for j in ("hip", "knee", "ankle"))
@@ -158,49 +87,49 @@ def dress(body: BodyModel, look: Appearance) -> list[Layer]:
     shirt_m = look.shirt.loose_m * (0.4 + 0.6 * fold)
     shirt_m = shirt_m + (trouser_m + 0.004) * np.clip((waist + 0.02 - v[:, 1]) / 0.03, 0, 1)
     shoe = (ankle + look.shoe_m) - v[:, 1]
-    hair = _hair_field(a, look)
+    hair = hair_field(a, look)
     covers = [(shirt, _MARGIN_M), (trousers, _MARGIN_M), *([] if look.barefoot else [(shoe, 0.008)])]
     still = np.zeros(len(v))
     eyes = 2.0 * (a.eye > 0.5) - 1
     layers = [_layer(a, "skin", -eyes, still, 0.0, 0, covers), _layer(a, "eye", eyes, still, 0.0, 0, [])]
     rounds = [3 + int(300 * c.loose_m) for c in (look.trousers, look.shirt)]
-    layers.append(
-        _layer(
-            a,
-            "cloth",
-            trousers,
-            trouser_m,
-            0.002,
-            rounds[0],
-            [(shirt, _MARGIN_M)] if look.hem_m > -0.02 else [],
-            look.trousers,
-        )
-    )
+    tucked = [(shirt, _MARGIN_M)] if look.hem_m > -0.02 else []
+    layers.append(_layer(a, "cloth", trousers, trouser_m, 0.002, rounds[0], tucked, look.trousers))
     layers.append(_layer(a, "cloth", shirt, shirt_m, 0.003, rounds[1], [], look.shirt))
     if not look.barefoot:
-        flat = np.clip(1 + 1.2 * a.normals[:, 1], 0.1, 1)  # soles stay on the floor
-        # Smoothing fills the gaps between the toes; it shrinks, so the cap starts larger there.
-        toes = np.clip(a.share("left_foot", "right_foot") * 1.5, 0, 1)
-        layers.append(_layer(a, "shoe", shoe, (0.007 + 0.008 * toes) * flat + 0.001, -1.0, 45, []))
+        layers += [_shoe(a, shoe, side) for side in ("left", "right")]
     if look.hair_style != "bald":
-        thick = look.hair_m * (1 + 0.18 * _noise(v, 0.025, rng))
+        thick = look.hair_m * (1 + 0.18 * smooth_noise(v, 0.025, rng))
         edge = np.clip(hair / 0.03, 0.12, 1) ** 0.7
         layers.append(_layer(a, "hair", hair, np.maximum(thick * edge, 0.0015), 0.001, 2, []))
+        layers += hanging_hair(a, look, rng)
     return layers
 
 
-def _hair_field(a: Anatomy, look: Appearance) -> np.ndarray:
-    """Metres inside the hairline."""
-    v, at = a.v, a.at
-    ear = 0.5 * (at["left_ear"] + at["right_ear"])
-    eye = 0.5 * (at["left_eye"] + at["right_eye"])
-    size = (eye[2] - ear[2]) / 0.099
-    d = (v - ear) / size
-    phi = np.degrees(np.arctan2(d[:, 2] - 0.005, np.abs(d[:, 0])))
-    brow = (eye[1] - ear[1]) / size
-    line = np.interp(phi, [-90, -40, -14, 4, 26, 40, 58, 90], [-0.052, -0.048, -0.03, 0.02, 0.0, 0.035, 0.072, 0.075])
-    line = line + np.interp(phi, [30, 60], [0, brow])
-    field = (d[:, 1] - line) * size
-    ears = np.minimum(*(np.linalg.norm((v - at[f"{s}_ear"]) / size, axis=1) for s in ("left", "right")))
-    field = np.minimum(field, ears - np.interp(np.abs(d[:, 0]), [0.066, 0.074], [0.0, 0.031]) * size)
-    return np.where(a.head - a.eye > 0.5, field, -1.0)
+def _shoe(a: Anatomy, field: np.ndarray, side: str) -> Layer:
+    """A shoe of one foot: the foot a little larger, its toes in a convex cap; carried by foot and toes."""
+    own = np.where(a.share(f"{side}_ankle", f"{side}_foot", f"{side}_knee") > 0.5, field, -1.0)
+    bare = _layer(a, "shoe", own, np.zeros(len(a.v)), 0.0, 0, [])
+    assert bare.ids is not None
+    v, n = bare.rest_m, bare.rest_normals
+    toes = a.share(f"{side}_foot")[bare.ids]
+    front = v[toes > 0.3]
+    hull = ConvexHull(front)
+    middle = front.mean(axis=0)
+    ray = v - middle
+    speed = ray @ hull.equations[:, :3].T
+    reach = -(hull.equations[:, :3] @ middle + hull.equations[:, 3])
+    times = np.where(speed > 1e-9, reach / np.maximum(speed, 1e-9), np.inf).min(axis=1)
+    cap = middle + ray * np.clip(times, 1.0, 3.0)[:, None]
+    # Soles stay on the floor.
+    flat = np.clip(1 + 1.2 * n[:, 1], 0.05, 1)[:, None]
+    outward = ray / np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-6)
+    share = np.clip((toes - 0.1) / 0.4, 0, 1)[:, None]
+    shaped = (1 - share) * (v + 0.007 * flat * n) + share * (cap + 0.006 * outward * [1, 0.6, 1])
+    shaped[:, 1] = np.maximum(shaped[:, 1], a.v[:, 1].min() - 0.001)
+    bend = np.clip(1.5 * toes, 0, 1)
+    parts = ((Rigid.of(a, f"{side}_ankle"), 1 - bend), (Rigid.of(a, f"{side}_foot"), bend))
+    return replace(
+        bare, rest_m=shaped, rest_normals=NormalSum(bare.faces, len(v))(shaped), along_m=shaped[:, 1],
+        ids=None, offset_m=None, carriers=parts,
+    )  # fmt: skip

@@ -9,8 +9,9 @@ import numpy as np
 from ...models.body_stages import BodyModel
 from ...realtime.overlay.mesh import NormalSum
 from . import textures
+from .anatomy import Anatomy, Layer
 from .appearance import PATTERNS, Appearance
-from .dressing import Anatomy, Layer, dress
+from .dressing import dress
 from .painting import paint
 from .shader_person import PERSON_FRAGMENTS, PERSON_VERTEX
 
@@ -22,15 +23,16 @@ def person_programs(gl: moderngl.Context) -> dict[str, moderngl.Program]:
 
 class _LayerOnCard:
     def __init__(
-        self, gl: moderngl.Context, programs: dict[str, moderngl.Program], layer: Layer, a: Anatomy,
+        self, gl: moderngl.Context, programs: dict[str, moderngl.Program], layer: Layer,
         colours: np.ndarray, uniforms: dict[str, Any],
     ) -> None:  # fmt: skip
         self.layer, self.uniforms = layer, uniforms
-        self._normals = NormalSum(layer.faces, len(layer.ids))
-        self._moving = gl.buffer(reserve=len(layer.ids) * 24, dynamic=True)
-        ids = layer.ids
+        count = len(layer.rest_m)
+        self._normals = NormalSum(layer.faces, count)
+        self._moving = gl.buffer(reserve=count * 24, dynamic=True)
+        paint = np.zeros((count, 3)) if layer.ids is None else colours[layer.ids]
         extra = np.stack((layer.field, layer.along_m, layer.limb), axis=1)
-        still = np.concatenate((a.v[ids], a.normals[ids], colours[ids], extra), axis=1, dtype=np.float32)
+        still = np.concatenate((layer.rest_m, layer.rest_normals, paint, extra), axis=1, dtype=np.float32)
         self._still = gl.buffer(np.ascontiguousarray(still).tobytes())
         self._index = gl.buffer(np.ascontiguousarray(layer.faces, np.uint32).tobytes())
         # Layers that end inside a triangle would cast too much and hide too much there: whole triangles only.
@@ -53,7 +55,8 @@ class _LayerOnCard:
 
     def pose(self, vertices_m: np.ndarray, normals: np.ndarray) -> None:
         xyz = self.layer.positions(vertices_m, normals)
-        n = normals[self.layer.ids] if self.layer.kind in ("skin", "eye") else self._normals(xyz)
+        ids = self.layer.ids
+        n = normals[ids] if ids is not None and self.layer.kind in ("skin", "eye") else self._normals(xyz)
         data = np.ascontiguousarray(np.concatenate((xyz, n), axis=1, dtype=np.float32))
         self._moving.orphan()
         self._moving.write(data.tobytes())
@@ -92,6 +95,7 @@ class PersonOnCard:
             "noise": 0, "chest": 1, "oil": look.oil, "blemish": look.blemish,
             "eye_at": [tuple(e) for e in eyes], "eye_radius": radius,
             "chest_box": (chest[0] - wide / 2 + shift, chest[1] - wide / 2, 1 / wide, 1 / wide),
+            "sock": (*look.sock, a.at["left_ankle"][1] + look.sock_m),
             "sole": (*look.sole, float(a.v[:, 1].min() + 0.022)),
         }  # fmt: skip
         self._common = common
@@ -109,7 +113,7 @@ class PersonOnCard:
                 own["rgb"] = look.hair if layer.kind == "hair" else look.iris
             elif layer.kind == "shoe":
                 own |= {"rgb": look.shoes, "rgb2": look.trousers.rgb2}
-            self._layers.append(_LayerOnCard(gl, programs, layer, a, colours, own))
+            self._layers.append(_LayerOnCard(gl, programs, layer, colours, own))
 
     def pose(self, vertices_m: np.ndarray) -> None:
         """Upload the layers for body vertices (V, 3)."""

@@ -1,10 +1,10 @@
-"""Colour of the skin from point to point: cheeks, lips, brows, beard, nails, socks."""
+"""Colour of the skin from point to point: cheeks, lips, brows, beard, nails."""
 
 import numpy as np
 
 from ...models.skeleton import JOINT_NAMES
+from .anatomy import Anatomy
 from .appearance import Appearance
-from .dressing import Anatomy
 
 
 def _near(a: Anatomy, point_m: np.ndarray, radius_m: np.ndarray | float) -> np.ndarray:
@@ -52,8 +52,6 @@ def paint(a: Anatomy, look: Appearance) -> np.ndarray:
         lash = np.exp(-np.maximum(rim, 0) / (0.0016 * size)) * (v[:, 2] > ball[2]) * (v[:, 1] > ball[1])
         out = _mix(out, np.array([0.012, 0.009, 0.008]), 0.9 * lash * (a.eye < 0.5))
     out = _nails(a, look, out)
-    sock = (at["left_ankle"][1] + look.sock_m) - v[:, 1]
-    out = _mix(out, look.sock, np.clip(sock / 0.004, 0, 1))
     return out
 
 

@@ -30,9 +30,6 @@ vec4 noise3(vec3 q) {              // four noises of mean 0 that stick to the re
     vec3 w = abs(rn); w *= w; w /= w.x + w.y + w.z;
     return (w.x * texture(noise, q.zy) + w.y * texture(noise, q.xz) + w.z * texture(noise, q.xy)) * 2.0 - 1.0;
 }
-vec4 noise2(vec3 q) {              // cheaper, stretched where the surface runs along z
-    return texture(noise, vec2(q.x + 0.6 * q.z, q.y - 0.3 * q.z)) * 2.0 - 1.0;
-}
 vec3 bump(vec3 N, float h) {       // h: height in metres
     vec3 dx = dFdx(world), dy = dFdy(world);
     vec3 a = cross(dy, N), b = cross(N, dx);
@@ -69,12 +66,16 @@ void main() {
 
 _SKIN = """
 uniform float oil; uniform float blemish;
+uniform vec4 sock;                 // rgb, height
 Surface surface(vec3 N, vec3 V) {
-    vec4 fine = noise3(r * 5.0), coarse = noise2(r * 1.1);
+    vec4 fine = noise3(r * 5.0), coarse = noise3(r * 1.1);
     vec3 albedo = p * (1.0 + blemish * (0.12 * coarse.x + 0.14 * min(fine.y, 0.0)) + 0.035 * fine.x);
     albedo *= vec3(1.0, 1.0 - 0.05 * coarse.z, 1.0 - 0.05 * coarse.z);
-    N = bump(N, 0.0003 * fine.z + 0.0012 * coarse.w);
+    N = bump(N, 0.0003 * fine.z + 0.0005 * coarse.w);
     float shine = (0.05 + 0.16 * oil) * (1.0 + 0.6 * fine.w);
+    float knit = smoothstep(0.0, 0.001, sock.w - r.y);
+    albedo = mix(albedo, sock.rgb * (1.0 + 0.1 * fine.x), knit);
+    shine *= 1.0 - 0.8 * knit;
     return Surface(albedo, N, shine, 14.0 + 22.0 * oil, 0.22, vec3(0.30, 0.08, 0.03), 1.0);
 }
 """
@@ -99,9 +100,9 @@ uniform vec4 chest_box;            // x y low, 1/width 1/height
 Surface surface(vec3 N, vec3 V) {
     float inside = 1.0;
     if (dot(N, V) < 0.0) { N = -N; inside = 0.55; }
-    vec4 fine = noise3(r * 9.0), fold = noise2(r * vec3(0.9, 0.6, 0.9)), crease = noise2(r.zyx * vec3(2.1, 1.3, 2.1));
-    float sharp = 0.5 - abs(crease.z);
-    N = bump(N, folds * (0.016 * fold.z + 0.003 * sharp) + 0.0001 * fine.x);
+    vec4 fine = noise3(r * 9.0), fold = noise3(r * vec3(0.8, 0.55, 0.8));
+    float sharp = 0.5 - abs(fold.x);
+    N = bump(N, folds * (0.02 * fold.z + 0.010 * sharp) + 0.0001 * fine.x);
     float across = abs(rn.x) > abs(rn.z) ? r.z : r.x;
     if (e.z > 0.5) across = abs(rn.y) > abs(rn.z) ? r.z : r.y;
     vec3 c = rgb;
