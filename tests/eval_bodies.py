@@ -59,7 +59,7 @@ def body_arrays(kind: str, seed: int = 0, shapes: int = 10) -> dict[str, np.ndar
     return arrays
 
 
-def landmark_vertices(kind: str) -> dict[str, int]:
+def landmark_vertices() -> dict[str, int]:
     """A vertex for each landmark of the skin of a made body."""
     return {name: PER_JOINT * (j + 1) for j, name in enumerate(POINTS)}
 
