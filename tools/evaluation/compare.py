@@ -13,8 +13,8 @@ from rich.text import Text
 
 from .result_records import CaseResult, MethodResult, MethodVariant, Results, SetResult
 from .results import MIN_CASES, gather, read_json, resampled_means
-from .rows import Measure, in_order, measure_named, methods_in_order
-from .table import plain
+from .rows import Measure, in_order, measure_named, methods_in_order, plain
+from .table import arrows_for, direction
 
 GAIN, REGRESSION, SAME, CHANCE, UNTESTED = "gain", "regression", "same", "within chance", "untested"
 """What became of a measure. ``SAME``: alike as printed. ``CHANCE``: the 95 % interval of the difference holds zero.
@@ -127,10 +127,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         cases = f"{pair.cases} case" + ("" if pair.cases == 1 else "s")
         console.print(Text(f"{plain(pair.set_name)}, {plain(pair.method)}: {cases} in both", "bold"))
         table = Table(box=None, pad_edge=False, show_edge=False, header_style="", padding=(0, 2, 0, 0))
-        for heading in ("", "better", "a", "b", "b - a", "%", "95 % of b - a", ""):
-            table.add_column(heading, justify="left" if heading in ("", "better") else "right")
+        for heading in ("", "", "a", "b", "b - a", "%", "95 % of b - a", " "):
+            table.add_column(heading, justify="left" if heading.strip() == "" else "right")
         for change in pair.changes:
-            table.add_row(*_cells(change))
+            table.add_row(*_cells(change, arrows_for(console)))
         console.print(table)
         if pair.worst:
             console.print(Text("cases that became worse:"))
@@ -146,12 +146,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(Text(comparison.verdict, "bold"))
 
 
-def _cells(change: Change) -> list[Text]:
+def _cells(change: Change, arrows: tuple[str, str]) -> list[Text]:
     m, style = change.measure, _STYLES[change.verdict]
     difference = change.b - change.a
     share = f"{change.percent:+.1f}" if math.isfinite(change.percent) else "-"
     interval = f"{_signed(change.low, m)} to {_signed(change.high, m)}" if math.isfinite(change.low) else "-"
-    texts = [m.label, m.better, m.text(change.a), m.text(change.b), _signed(difference, m), share, interval]
+    texts = [m.label, direction(m, arrows), m.text(change.a), m.text(change.b), _signed(difference, m), share, interval]
     return [*(Text(t) for t in texts), Text(change.verdict, style)]
 
 

@@ -21,11 +21,11 @@ from .rows import (
     is_ours,
     measure_named,
     methods_in_order,
+    plain,
     set_notes,
     table_rows,
 )
 from .sets.registry import SETS
-from .table import plain
 
 _MOST_PICTURES = 150
 """About 50 kB each, so that the page stays below 10 MB."""
@@ -51,11 +51,18 @@ def page(results: Results, cases: Sequence[Case], predictions: Mapping[Key, Pred
     rows = {name: table_rows(name, found) for name, found in results.sets.items()}
     shown = sum(len(s.methods) for s in results.sets.values())
     count = max(1, min(3, _MOST_PICTURES // max(1, shown)))
-    parts = [HEAD, f"<style>{STYLE}</style></head><body>", _heading(results, styles), "<main>", _summary(results, rows)]
+    parts = [
+        HEAD,
+        f"<style>{STYLE}</style></head><body>",
+        _heading(results, styles, _papers(rows) != ""),
+        "<main>",
+        _summary(results, rows),
+    ]
     for k, (name, found) in enumerate(results.sets.items()):
         own = [c for c in cases if c.set_name == name]
         parts.append(f'<section id="set-{k}">{_set_head(results, name, found, rows[name])}')
-        parts += [_figure(plot) for plot in set_plots(name, found, styles, own, predictions)]
+        plots = "".join(_figure(plot) for plot in set_plots(name, found, styles, own, predictions))
+        parts.append(f'<div class="plots">{plots}</div>')
         measures = main_measures(found)
         if own and measures:
             pictures, problems = worst_pictures(found, measures[0], styles, own, predictions, count)
@@ -69,36 +76,38 @@ def _e(text: object) -> str:
     return escape(plain(str(text)))
 
 
-def _heading(results: Results, styles: Styles) -> str:
+def _heading(results: Results, styles: Styles, papers: bool) -> str:
     cases = sum(len(s.cases) for s in results.sets.values())
     frames = sum(s.frames for s in results.sets.values())
     keys = " ".join(f'<span class="key"><i style="background:{styles[m][0]}"></i>{_e(m)}</span>' for m in styles)
+    to_papers = '<a href="#papers">papers</a>' if papers else ""
     links = " ".join(f'<a href="#set-{k}">{_e(name)}</a>' for k, name in enumerate(results.sets))
     return (
         f"<header><h1>Accuracy of motion capture</h1><p>{_number(len(results.sets), 'set')}, "
         f"{_number(cases, 'case')}, {_number(frames, 'frame')}, measured by hmcap {_e(results.hmcap_version)}. Every "
-        f'method is measured by the same code on the same frames.</p><p aria-label="Methods">{keys}</p>'
-        f'<nav aria-label="Contents">{links} <a href="#methods">methods</a> <a href="#papers">papers</a> '
+        f'method is measured by the same code.</p><p aria-label="Methods">{keys}</p>'
+        f'<nav aria-label="Contents">{links} <a href="#methods">methods</a> {to_papers} '
         '<a href="#measures">measures</a></nav></header>'
     )
 
 
 def _summary(results: Results, rows: Mapping[str, Sequence[Row]]) -> str:
-    """The first main measure of every set in one table."""
+    """The main measures of every set in one table."""
     methods = methods_in_order(results.methods)
     lines = []
     for k, (name, found) in enumerate(results.sets.items()):
-        names = [m.name for m in main_measures(found)[:1]]
+        names = [m.name for m in main_measures(found)]
         for row in (r for r in rows[name] if r.measure.name in names):
             cells = "".join(_cell(row, m) for m in methods)
             link = f'<a href="#set-{k}">{_e(name)}</a>'
-            lines.append(f'<tr><th scope="row">{link}</th><td>{_e(row.measure.label)}</td>{cells}</tr>')
+            lines.append(f'<tr><th scope="row">{link}</th><td class="word">{_e(row.measure.label)}</td>{cells}</tr>')
     if len(lines) < 2:
         return ""
     head = "".join(_method_head(m) for m in methods)
     return (
         '<section><h2>At a glance</h2><div class="wide"><table><thead><tr><th scope="col">set</th>'
-        f'<th scope="col">measure</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div></section>'
+        f'<th scope="col" class="word">measure</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+        "</section>"
     )
 
 
@@ -108,9 +117,10 @@ def _set_head(results: Results, name: str, found: SetResult, rows: Sequence[Row]
     counts = f"{_number(len(found.cases), 'case')}, {_number(found.frames, 'frame')}."
     notes = "".join(f"<li>{_e(note)}</li>" for note in set_notes(results, name, rows))
     intervals = any(v.low == v.low for row in rows for v in row.values.values())  # NaN is not itself
+    notes += "<li>\u2193 lower is better, \u2191 higher is better; the best of a row is bold.</li>"
     if intervals:
         notes += "<li>Small figures: 95 % interval of the mean, by drawing cases anew (bootstrap).</li>"
-    return f"<h2>{_e(name)}</h2><p>{about}{counts}</p>{_table(found, rows)}" + (f"<ul>{notes}</ul>" if notes else "")
+    return f"<h2>{_e(name)}</h2><p>{about}{counts}</p>{_table(found, rows)}<ul>{notes}</ul>"
 
 
 def _table(found: SetResult, rows: Sequence[Row]) -> str:
@@ -118,17 +128,26 @@ def _table(found: SetResult, rows: Sequence[Row]) -> str:
     if not methods:
         return "<p>No method has a prediction for this set.</p>"
     papers = any(r.published for r in rows)
-    head = "".join(_method_head(m) for m in methods) + ('<th scope="col">paper</th>' if papers else "")
+    head = "".join(_method_head(m) for m in methods) + ('<th scope="col" class="word">paper</th>' if papers else "")
     body = ""
     for row in rows:
-        cells = "".join(_cell(row, m) for m in methods) + (f'<td class="paper">{_e(row.paper)}</td>' if papers else "")
+        cells = "".join(_cell(row, m) for m in methods) + (
+            f'<td class="word paper">{_e(row.paper)}</td>' if papers else ""
+        )
         title = f'<abbr title="{_e(row.measure.definition)}">{_e(row.measure.label)}</abbr>'
-        body += f'<tr><th scope="row">{title}</th><td class="better">{row.measure.better}</td>{cells}</tr>'
+        body += f'<tr><th scope="row">{title}</th>{_direction(row.measure)}{cells}</tr>'
     cells = "".join(f"<td>{_e(frames_compared(found, m))}</td>" for m in methods) + ("<td></td>" if papers else "")
     body += f'<tr><th scope="row">frames compared</th><td></td>{cells}</tr>'
     return (
-        f'<div class="wide"><table><thead><tr><th scope="col">measure</th><th scope="col">better</th>{head}</tr>'
-        f"</thead><tbody>{body}</tbody></table></div>"
+        '<div class="wide"><table><thead><tr><th scope="col">measure</th>'
+        f'<th scope="col"><span class="hidden">better</span></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _direction(measure: Measure) -> str:
+    arrow = {"lower": "\u2193", "higher": "\u2191"}.get(measure.better)
+    return (
+        "<td></td>" if arrow is None else f'<td class="word">{arrow}<span class="hidden"> {measure.better}</span></td>'
     )
 
 
@@ -143,12 +162,12 @@ def _cell(row: Row, method: str) -> str:
     text = row.measure.text(value.value)
     if method in row.best:
         text = f'<strong>{text}<span class="hidden"> (best)</span></strong>'
-    return f"<td>{text}{_interval(row.measure, value)}</td>"
+    return f'<td class="value">{text}{_interval(row.measure, value)}</td>'
 
 
 def _interval(measure: Measure, value: Value) -> str:
     low, high = measure.text(value.low), measure.text(value.high)
-    return "" if low == "-" or low == high else f"<br><small>{low} to {high}</small>"
+    return "<small></small>" if low == "-" or low == high else f"<small>{low}\u2013{high}</small>"
 
 
 def _figure(plot: Plot) -> str:
@@ -163,7 +182,7 @@ def _worst(measure: Measure, pictures: Mapping[str, Sequence[Picture]], problems
     parts = []
     for method in (m for m in styles if pictures.get(m)):
         parts.append(f"<h4>{_e(method)}</h4>")
-        parts += [_picture(p) for p in pictures[method]]
+        parts.append(f'<div class="frames">{"".join(_picture(p) for p in pictures[method])}</div>')
     if not parts:
         return ""
     shown = {p.kind for group in pictures.values() for p in group}
@@ -184,8 +203,8 @@ _HOW = {
 def _picture(picture: Picture) -> str:
     size = f'width="{picture.width_px}" height="{picture.height_px}"'
     return (
-        f'<figure class="frame"><img src="{picture.uri}" {size} alt="{_e(picture.text)}">'
-        f"<figcaption>{_e(picture.caption)}</figcaption></figure>"
+        f'<figure class="frame" style="width:{0.7 * picture.width_px:.0f}px"><img src="{picture.uri}" {size} '
+        f'alt="{_e(picture.text)}"><figcaption>{_e(picture.caption)}</figcaption></figure>'
     )
 
 

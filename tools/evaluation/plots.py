@@ -11,7 +11,7 @@ from .plot_svg import INK, Plot, Styles, need_matplotlib, to_svg
 from .records import HIPS, Case, Motion3D, Prediction
 from .result_records import SetResult
 from .results import Key
-from .rows import Measure, measure_named, methods_in_order
+from .rows import Measure, measure_named, methods_in_order, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,14 +71,14 @@ def _over_time(set_name: str, found: SetResult, measure: Measure, styles: Styles
     def draw(figure: "Figure") -> None:
         axes = _grid(figure, len(shown))
         for ax, case in zip(axes, shown, strict=True):
-            ax.set_title(case, fontsize=9, loc="left")
+            ax.set_title(plain(case), fontsize=9, loc="left")
             for method in methods:
                 values = _frames(found, method, case, measure)
                 if values is None:
                     continue
                 colour, dashes = styles[method]
                 times, values = _thinned(np.arange(len(values)) / found.cases[case].fps, values)
-                ax.plot(times, values, color=colour, ls=dashes, lw=1.3, label=method)
+                ax.plot(times, values, color=colour, ls=dashes, lw=1.3)
             ax.set_xlabel("s")
             ax.set_ylabel(measure.unit)
         # One scale for all cases, set by all but the very worst moments.
@@ -87,7 +87,7 @@ def _over_time(set_name: str, found: SetResult, measure: Measure, styles: Styles
         known = known[np.isfinite(known)]
         for ax in axes if known.size else ():
             ax.set_ylim(0, max(float(np.percentile(known, 99.5)) * 1.1, 1e-6))
-        _legend(figure, axes[0], methods, styles)
+        _legend(figure, methods, styles)
 
     more = f" The {len(shown)} of {len(moving)} cases with the largest errors." if len(moving) > len(shown) else ""
     long = " Long cases show the median of neighbouring frames."
@@ -110,7 +110,7 @@ def _by_case(set_name: str, found: SetResult, measure: Measure, styles: Styles) 
         ax = figure.subplots()
         _bars(ax, shown, {m: [_case_value(found, m, c, measure) for c in shown] for m in methods}, styles)
         ax.set_xlabel(measure.label)
-        _legend(figure, ax, methods, styles)
+        _legend(figure, methods, styles, bars=True)
 
     more = f" The {len(shown)} worst of {len(cases)}." if len(cases) > len(shown) else ""
     text = f"{measure.label} of each case, for {_listed(methods)}.{more}"
@@ -133,12 +133,13 @@ def _distribution(set_name: str, found: SetResult, measure: Measure, styles: Sty
         for method, values in samples.items():
             colour, dashes = styles[method]
             share = np.linspace(0, 100, min(len(values), 400))
-            ax.plot(np.percentile(values, share), share, color=colour, ls=dashes, lw=1.8, label=method)
-        ax.set_xlim(left=0)
+            ax.plot(np.percentile(values, share), share, color=colour, ls=dashes, lw=1.8)
+        # The last hundredth may reach far out.
+        ax.set_xlim(0, max(1.15 * max(float(np.percentile(v, 99)) for v in samples.values()), 1e-6))
         ax.set_ylim(0, 100)
         ax.set_xlabel(measure.label)
         ax.set_ylabel("% of frames with no more")
-        _legend(figure, ax, list(samples), styles)
+        _legend(figure, list(samples), styles)
 
     medians = ", ".join(f"{m} {measure.text(float(np.median(v)))}" for m, v in samples.items())
     further = "left" if measure.lower_is_better else "right"
@@ -162,7 +163,7 @@ def _by_joint(set_name: str, found: SetResult, styles: Styles) -> Plot | None:
         values = {m: [found.methods[m].per_joint[measure.name].get(j, math.nan) for j in joints] for m in methods}
         _bars(ax, [j.replace("_", " ") for j in joints], values, styles)
         ax.set_xlabel(measure.label)
-        _legend(figure, ax, methods, styles)
+        _legend(figure, methods, styles, bars=True)
 
     text = f"{measure.label} of each joint, mean over cases, for {_listed(methods)}."
     size = 8, 0.9 + len(joints) * (0.12 + 0.14 * len(methods))
@@ -184,12 +185,12 @@ def _pck(set_name: str, found: SetResult, styles: Styles) -> Plot | None:
                 share = [values[n].value if (n := f"pck_{group}_{k}") in values else math.nan
                          for k in PCK_THRESHOLDS_PERCENT]  # fmt: skip
                 colour, dashes = styles[method]
-                ax.plot([0, *limits], [0, *share], color=colour, ls=dashes, lw=1.6, marker="o", ms=3.5, label=method)
+                ax.plot([0, *limits], [0, *share], color=colour, ls=dashes, lw=1.6, marker="o", ms=3.5)
             ax.set_title(group, fontsize=9, loc="left")
             ax.set_xlabel("within % of the longer side")
             ax.set_ylim(0, 102)
         axes[0].set_ylabel("% of points")
-        _legend(figure, axes[0], methods, styles)
+        _legend(figure, methods, styles)
 
     text = (
         f"Share of key points of {_listed(groups)} found within a distance, for {_listed(methods)}; higher is better."
@@ -220,7 +221,7 @@ def _paths(set_name: str, styles: Styles, cases: Sequence[Case], predictions: Ma
     def draw(figure: "Figure") -> None:
         axes = _grid(figure, len(shown), columns=3)
         for ax, (name, truth, tracks) in zip(axes, shown, strict=True):
-            ax.set_title(name, fontsize=9, loc="left")
+            ax.set_title(plain(name), fontsize=9, loc="left")
             for method, track in {"truth": truth, **tracks}.items():
                 colour, dashes = styles[method] if method in tracks else (INK, "-")
                 x, z = track[_evenly(len(track))][:, [0, 2]].T
@@ -231,7 +232,7 @@ def _paths(set_name: str, styles: Styles, cases: Sequence[Case], predictions: Ma
             ax.invert_yaxis()
             ax.set_xlabel("x (m)")
             ax.set_ylabel("z (m)")
-        _legend(figure, axes[0], methods, styles, truth=True)
+        _legend(figure, methods, styles, truth=True)
 
     more = f" The {len(shown)} of {len(found)} with the longest paths." if len(found) > len(shown) else ""
     text = (
@@ -299,7 +300,7 @@ def _bars(ax: "Axes", names: Sequence[str], values: Mapping[str, Sequence[float]
         shift = (k - (len(values) - 1) / 2) * thick
         known = np.isfinite(lengths)
         ax.barh(place[known] + shift, np.array(lengths)[known], height=0.92 * thick, color=styles[method][0])
-    ax.set_yticks(place, list(names))
+    ax.set_yticks(place, [plain(n) for n in names])
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
 
@@ -312,13 +313,16 @@ def _grid(figure: "Figure", count: int, columns: int = 2) -> "list[Axes]":
     return axes[:count]
 
 
-def _legend(figure: "Figure", ax: "Axes", methods: Sequence[str], styles: Styles, *, truth: bool = False) -> None:
+def _legend(
+    figure: "Figure", methods: Sequence[str], styles: Styles, *, truth: bool = False, bars: bool = False
+) -> None:
     from matplotlib.lines import Line2D
 
     looks = [("truth", (INK, "-"))] if truth else []
-    looks += [(m, styles[m]) for m in methods]
-    handles = [Line2D([], [], color=colour, ls=dashes, lw=2.2, label=name) for name, (colour, dashes) in looks]  # pyright: ignore[reportArgumentType]
-    figure.legend(handles=handles, loc="outside upper left", ncols=min(4, len(handles)), frameon=False)
+    looks += [(m, (styles[m][0], "-" if bars else styles[m][1])) for m in methods]
+    width = 6 if bars else 2.2
+    handles = [Line2D([], [], color=colour, ls=dashes, lw=width, label=plain(name)) for name, (colour, dashes) in looks]  # pyright: ignore[reportArgumentType]
+    figure.legend(handles=handles, loc="outside upper left", ncols=4 if figure.get_figwidth() > 6 else 2, frameon=False)
 
 
 def _listed(names: Sequence[str]) -> str:

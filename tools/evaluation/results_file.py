@@ -53,7 +53,7 @@ def read_json(path: Path) -> Results:
     except OSError as err:
         raise HmcapError(
             f"Expected the results of an evaluation in {path}, but it cannot be read ({err.strerror or err}). "
-            "Name a file that hmcap eval wrote with --json."
+            "Name the results.json that hmcap eval wrote with --out FOLDER."
         ) from err
     except UnicodeDecodeError as err:
         raise _wrong(path, "UTF-8 text", f"other bytes ({err.reason} at {err.start})") from err
@@ -237,8 +237,8 @@ def _shown(value: Any) -> str:
 
 def _wrong(path: Path, expected: str, found: str) -> HmcapError:
     return HmcapError(
-        f"Expected the results of an evaluation in {path}: {expected}; found {found}. Name a file that this version's "
-        "hmcap eval wrote with --json, or run the evaluation again."
+        f"Expected the results of an evaluation in {path}: {expected}; found {found}. Name a results.json of this "
+        "version's hmcap eval --out FOLDER, or run the evaluation again."
     )
 
 

@@ -5,17 +5,32 @@ from rich.table import Table
 from rich.text import Text
 
 from .result_records import Results
-from .rows import Row, frames_compared, is_ours, methods_in_order, set_notes, table_rows
+from .rows import Measure, Row, frames_compared, is_ours, methods_in_order, plain, set_notes, table_rows
 
 
 def print_tables(results: Results, console: Console) -> None:
     """Print one block for every set, readable at 100 columns. The best of a row is bold, or has a star behind it
     where the output is no terminal."""
     for name in results.sets:
-        console.print(set_table(results, name, stars=not console.is_terminal))
+        console.print(set_table(results, name, stars=not console.is_terminal, arrows=arrows_for(console)))
 
 
-def set_table(results: Results, set_name: str, *, stars: bool = False) -> Group:
+def arrows_for(console: Console) -> tuple[str, str]:
+    """What says "lower is better" and "higher is better", in characters that the console can write."""
+    arrows = "\N{DOWNWARDS ARROW}", "\N{UPWARDS ARROW}"
+    try:
+        "".join(arrows).encode(console.encoding)
+    except (UnicodeEncodeError, LookupError):
+        return "v", "^"
+    return arrows
+
+
+def direction(measure: Measure, arrows: tuple[str, str]) -> str:
+    """The arrow of a measure; empty where nothing is better."""
+    return {True: arrows[0], False: arrows[1], None: ""}[measure.lower_is_better]
+
+
+def set_table(results: Results, set_name: str, *, stars: bool, arrows: tuple[str, str]) -> Group:
     """Title, table and notes of one set. ``stars``: mark the best of a row by a star and not by bold type."""
     found = results.sets[set_name]
     rows = table_rows(set_name, found)
@@ -25,26 +40,23 @@ def set_table(results: Results, set_name: str, *, stars: bool = False) -> Group:
         return Group(title, Text("No method has a prediction for this set.\n"))
     with_papers = any(row.published for row in rows)
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="", padding=(0, 2, 0, 0))
+    table.add_column(Text(f"{arrows[0]} lower is better\n{arrows[1]} higher is better", "dim"))
     table.add_column("")
-    table.add_column("better", style="dim")
     for method in methods:
-        table.add_column(_heading("ours" if is_ours(method) else "peer", method), justify="right")
+        table.add_column(_heading("ours" if is_ours(method) else "peer", method, stars), justify="right", no_wrap=True)
     if with_papers:
-        table.add_column(_heading("paper", ""), style="dim")
+        table.add_column(_heading("paper", "", False), style="dim")
     for row in rows:
         cells = [_cell(row, m, stars) for m in methods]
-        table.add_row(
-            Text(row.measure.label), Text(row.measure.better), *cells, *([Text(row.paper)] if with_papers else [])
-        )
+        paper = [Text(row.paper)] if with_papers else []
+        table.add_row(Text(row.measure.label), direction(row.measure, arrows), *cells, *paper)
     space = " " if stars else ""
-    table.add_row(Text("frames compared"), "", *(Text(frames_compared(found, m) + space) for m in methods))
-    notes = [Text(f"- {plain(note)}", style="dim") for note in set_notes(results, set_name, rows)]
+    compared = (Text(frames_compared(found, m).replace(" of ", "/") + space) for m in methods)
+    table.add_row(Text("frames compared"), "", *compared)
+    notes = [Text(f"- {plain(note)}", "dim") for note in set_notes(results, set_name, rows)]
+    if stars and any(row.best for row in rows):
+        notes.append(Text("- * is the best of the row."))
     return Group(title, table, *notes, Text(""))
-
-
-def plain(text: str) -> str:
-    """The text with everything replaced that would move a terminal's cursor or change its colours."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _cell(row: Row, method: str, stars: bool) -> Text:
@@ -56,8 +68,10 @@ def _cell(row: Row, method: str, stars: bool) -> Text:
     return Text(text, "bold" if best else "")
 
 
-def _heading(kind: str, method: str) -> Text:
-    return Text(f"{kind}\n{plain(method)}", "bold")
+def _heading(kind: str, method: str, stars: bool) -> Text:
+    # A variant's name goes below the method's, so that the column stays narrow.
+    lines = [kind, *plain(method).replace("-", "\n-").split("\n")]
+    return Text("\n".join(line + (" " if stars else "") for line in lines), "bold")
 
 
 def _counted(count: int, thing: str) -> str:
