@@ -1,28 +1,33 @@
 """Sets that give parameters of a body or meshes of it: tiny ones, made here in the published layouts."""
 
-import json
-import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from eval_bodies import PER_JOINT, body_arrays, landmark_vertices, write_bodies
+from eval_bodies import PER_JOINT, landmark_vertices, write_bodies
+from eval_made_sets import (
+    FRAMES,
+    MAKERS,
+    RICH_WORLD,
+    SHAPE,
+    agora_arrays,
+    body_file,
+    camera_T,
+    save_agora,
+    walk,
+    write_pickle,
+    write_picture,
+)
 from hmcap.models.errors import HmcapError
 from hmcap.tools.evaluation.measure import measure, truth_as_prediction
 from hmcap.tools.evaluation.metrics import METRICS
 from hmcap.tools.evaluation.records import LIMBS, Case
 from hmcap.tools.evaluation.sets import body_truth
-from hmcap.tools.evaluation.sets.body_files import TREES, BodyFile, load_body_file
+from hmcap.tools.evaluation.sets.body_files import TREES, load_body_file
 from hmcap.tools.evaluation.sets.registry import SETS, SetMissing
-from scipy.spatial.transform import Rotation
-
-FRAMES = 6
-SIZE = (128, 96)
-SHAPE = np.linspace(-1, 1, 10)
 
 
 @pytest.fixture(scope="module")
@@ -38,196 +43,6 @@ def bodies(written: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for kind in TREES:
         monkeypatch.setitem(body_truth.LANDMARK_VERTICES, PER_JOINT * len(TREES[kind]), landmark_vertices())
     return written
-
-
-def _body(bodies: Path, kind: str, gender: str) -> BodyFile:
-    return load_body_file(bodies / kind / f"{kind.upper()}_{gender}.npz", kind)
-
-
-def _picture(file: Path, size: tuple[int, int] = SIZE) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(file), np.full((size[1], size[0], 3), 90, np.uint8))
-
-
-def _pickle(file: Path, data: object) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(pickle.dumps(data, 2))
-
-
-def _motion(joints: int, up: str) -> tuple[np.ndarray, np.ndarray]:
-    """Poses (T, J, 3) and translations (T, 3) of somebody walking and turning in a world of that up axis."""
-    rng = np.random.default_rng(5)
-    poses = np.cumsum(rng.normal(0, 0.05, (FRAMES, joints, 3)), axis=0)
-    heading = Rotation.from_rotvec(np.arange(FRAMES)[:, None] * [0, 0.05, 0])
-    upright = Rotation.from_rotvec([np.pi / 2, 0, 0]) if up == "z" else Rotation.identity()
-    poses[:, 0] = (upright * heading).as_rotvec()
-    trans = np.arange(FRAMES)[:, None] * np.array([0.03, 0, 0.02]) + [0.2, 1.3, 0.4]
-    return poses, upright.apply(trans)
-
-
-def _camera(up: str, moving: bool = False) -> np.ndarray:
-    """(T, 4, 4) of a world of that up axis to a camera four metres away from the person, at the height of the eyes."""
-    down = {"y": np.diag([1.0, -1, -1]), "z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}[up]
-    T = np.tile(np.eye(4), (FRAMES, 1, 1))
-    sway = Rotation.from_rotvec(np.arange(FRAMES)[:, None] * [0, 0.01 * moving, 0]).as_matrix()
-    T[:, :3, :3] = sway @ down
-    T[:, :3, 3] = [0, 1.4, 4.0]
-    return T
-
-
-def make_emdb(folder: Path, second: bool = True) -> None:
-    poses, trans = _motion(24, "y")
-    good = np.arange(FRAMES) != 2
-    for k, sequence in enumerate(("09_outdoor_walk", "10_stairs")[: 1 + second]):
-        place = folder / "P0" / sequence
-        for i in range(FRAMES):
-            _picture(place / "images" / f"{i:05d}.jpg")
-        box = np.tile([10.0, 20.0, 60.0, 90.0], (FRAMES, 1))
-        data = {
-            "gender": "female",
-            "name": f"P0_{sequence}",
-            "emdb1": bool(k),
-            "emdb2": not k,
-            "n_frames": FRAMES,
-            "good_frames_mask": good,
-            "camera": {
-                "intrinsics": np.array([[150.0, 0, 64], [0, 150, 48], [0, 0, 1]]),
-                "extrinsics": _camera("y", moving=True),
-                "width": SIZE[0],
-                "height": SIZE[1],
-            },
-            "smpl": {
-                "poses_root": poses[:, 0],
-                "poses_body": poses[:, 1:].reshape(FRAMES, 69),
-                "trans": trans,
-                "betas": SHAPE,
-            },
-            "kp2d": np.zeros((FRAMES, 24, 2)),
-            "bboxes": {"bboxes": box, "invalid_idxs": np.array([2])},
-        }
-        _pickle(place / f"P0_{sequence}_data.pkl", data)
-
-
-RICH_WORLD = Rotation.from_rotvec([1.4, 0.1, -0.2]).as_matrix()
-RICH_SHIFT = np.array([0.3, -0.2, 1.6])
-
-
-def make_rich(folder: Path) -> None:
-    """One woman and two cameras, the second with fewer pictures; frame 12 has no body."""
-    poses, trans = _motion(55, "z")
-    # into the axes of the first camera, where the set keeps its bodies: x_camera = R' (x_world - t), row vectors
-    poses[:, 0] = (Rotation.from_matrix(RICH_WORLD) * Rotation.from_rotvec(poses[:, 0])).as_rotvec()
-    trans = (trans - RICH_SHIFT) @ RICH_WORLD.T
-    for i in range(FRAMES):
-        if i == 2:
-            continue
-        data = {
-            "transl": trans[i],
-            "global_orient": poses[i, 0],
-            "body_pose": poses[i, 1:22].ravel(),
-            "jaw_pose": poses[i, 22],
-            "leye_pose": poses[i, 23],
-            "reye_pose": poses[i, 24],
-            "left_hand_pose": np.linspace(-1, 1, 12),
-            "right_hand_pose": np.zeros(12),
-            "betas": SHAPE,
-            "expression": np.zeros(10),
-        }
-        data = {k: v[None].astype(np.float32) for k, v in data.items()}
-        _pickle(folder / "bodies" / "test" / "Pavallion_013_yoga" / f"{i + 10:05d}" / "013.pkl", data)
-    for camera, numbers in ((0, range(8, 8 + FRAMES + 4)), (3, range(11, 14))):
-        for n in numbers:
-            _picture(folder / f"images/test/Pavallion_013_yoga/cam_{camera:02d}/{n:05d}_{camera:02d}.jpeg", (257, 188))
-        T = _camera("z")[0] @ np.block([[RICH_WORLD.T, RICH_SHIFT[:, None]], [np.zeros((1, 3)), np.ones((1, 1))]])
-        K = [4000.0, 0, 2056, 0, 4000, 1504, 0, 0, 1]
-        rows = {"CameraMatrix": T[:3].ravel(), "Intrinsics": K, "Distortion": [0.0] * 8}
-        text = "".join(f"<{k}><data>{' '.join(map(str, v))}</data></{k}>" for k, v in rows.items())
-        file = folder / "scan_calibration" / "Pavallion" / "calibration" / f"{camera:03d}.xml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"<opencv_storage>{text}</opencv_storage>", encoding="utf-8")
-    world = {"R": RICH_WORLD.tolist(), "t": (1.01 * RICH_SHIFT).tolist(), "c": 1.01}
-    (folder / "multicam2world").mkdir()
-    (folder / "multicam2world" / "Pavallion_multicam2world.json").write_text(json.dumps(world), encoding="utf-8")
-
-
-def make_ehf(folder: Path) -> None:
-    mesh = body_arrays("smplx")["v_template"] + [0.0, -0.2, 0.1]
-    for name in ("01", "02"):
-        _picture(folder / f"{name}_img.jpg", (160, 120))
-        head = f"ply\nformat ascii 1.0\nelement vertex {len(mesh)}\n"
-        head += "".join(f"property float {k}\n" for k in "xyz") + "end_header\n"
-        lines = "".join(f"{x} {y} {z}\n" for x, y, z in mesh.tolist())
-        (folder / f"{name}_align.ply").write_text(head + lines, encoding="ascii", newline="\n")
-
-
-def _agora_arrays(bodies: Path) -> dict[str, np.ndarray]:
-    poses, _ = _motion(55, "y")
-    turn = Rotation.from_matrix(_camera("y")[0, :3, :3])
-    poses[:, 0] = (turn * Rotation.from_rotvec(poses[:, 0])).as_rotvec()
-    arrays = {
-        "imgname": np.array(["a/one.png", "a/one.png", "b/two.png"]),
-        "cam_int": np.tile(np.array([[150.0, 0, 64], [0, 150, 48], [0, 0, 1]]), (3, 1, 1)),
-        "pose_cam": poses[:3].reshape(3, 165),
-        "shape": np.tile(SHAPE, (3, 1)),
-        "trans_cam": np.array([[0.1, 0.2, 0.3], [0.4, 0.1, 0.2], [0, 0, 0]]),
-        "cam_ext": np.tile(np.eye(4), (3, 1, 1)),
-        "gender": np.array(["m", "female", "neutral"]),
-        "occlusion": np.array([10.0, 0, 95]),
-    }
-    arrays["cam_ext"][:, :3, 3] = [0, 0.3, 5.0]
-    shift = arrays["trans_cam"] + arrays["cam_ext"][:, :3, 3]
-    joints = np.stack([
-        _body(bodies, "smplx", gender).animate(poses[i : i + 1], shift[i : i + 1], SHAPE).joints_m()[0]
-        for i, gender in enumerate(("MALE", "FEMALE", "NEUTRAL"))
-    ])  # fmt: skip
-    seen = joints @ arrays["cam_int"][0].T
-    return arrays | {"joints3d_cam": joints, "gtkps": seen[..., :2] / seen[..., 2:]}
-
-
-def _save_agora(folder: Path, arrays: dict[str, np.ndarray]) -> None:
-    folder.mkdir(exist_ok=True)
-    _picture(folder / "images" / "a" / "one.png")
-    _picture(folder / "b" / "two.png")
-    np.savez(folder / "validation.npz", **arrays)
-
-
-def make_agora(folder: Path) -> None:
-    arrays = _agora_arrays(Path(os.environ["HMCAP_BODIES"]))
-    del arrays["joints3d_cam"]
-    _save_agora(folder, arrays)
-
-
-def make_moyo(folder: Path) -> None:
-    poses, trans = _motion(55, "z")
-    sequence = "220923_yogi_body_hands_03596_Tree_Pose-a"
-    session = folder / "20220923_20220926_with_hands"
-    motion = session / "AMASS" / "YOGI_2_latest_smplx_neutral" / "val" / f"{sequence}_stageii.npz"
-    motion.parent.mkdir(parents=True)
-    np.savez(
-        motion,
-        poses=np.repeat(poses, 2, axis=0).reshape(2 * FRAMES, 165),
-        trans=np.repeat(trans, 2, axis=0),
-        betas=np.append(SHAPE, np.zeros(6)),
-        gender=np.array("neutral"),
-        mocap_frame_rate=np.array(60.0),
-    )
-    for n in range(1, FRAMES + 2):  # one picture more than there is motion
-        _picture(session / f"images/val/{sequence}/YOGI_Cam_02/{sequence}_YOGI_Cam_02_{n:04d}.jpg")
-    T = _camera("z")[0]
-    camera = {"focal": 300.0, "princpt": [128.0, 96.0], "rotation": T[:3, :3].tolist()}
-    camera["position"] = (-1000 * T[:3, :3].T @ T[:3, 3]).tolist()
-    file = session / "cameras" / "20220923" / "220923_Afternoon_PROCESSED_CAMERA_PARAMS" / "cameras_param.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"cam_2": camera}), encoding="utf-8")
-
-
-MAKERS: dict[str, Callable[[Path], None]] = {
-    "emdb": make_emdb,
-    "rich": make_rich,
-    "ehf": make_ehf,
-    "agora": make_agora,
-    "moyo": make_moyo,
-}
 
 
 def _made(tmp_path: Path, name: str) -> Path:
@@ -290,7 +105,7 @@ def test_world_has_y_up_and_a_camera_that_sees_the_person(tmp_path: Path, name: 
         camera_up = -truth.T_cam_world[:, 1, :3]
         np.testing.assert_allclose(camera_up, np.tile([0, 1, 0], (case.frames, 1)), atol=1e-6)
         if name != "emdb":  # whose floor moves its camera
-            np.testing.assert_allclose(truth.T_cam_world[0], _camera("y")[0], atol=1e-6)
+            np.testing.assert_allclose(truth.T_cam_world[0], camera_T("y")[0], atol=1e-6)
         in_camera = np.einsum("tij,tkj->tki", truth.T_cam_world[:, :3, :3], truth.joints_m)
         in_camera += truth.T_cam_world[:, None, :3, 3]
         assert (in_camera[rows, :, 2] > 1).all()
@@ -315,9 +130,9 @@ def test_emdb_keeps_its_second_part_and_its_good_frames(tmp_path: Path, bodies: 
     assert np.isnan(case.box_px[2]).all()
     np.testing.assert_array_equal(case.box_px[0], [10, 20, 50, 70])
     assert np.isfinite(case.truth.T_cam_world).all()  # the camera is known where the person is hidden
-    poses, trans = _motion(24, "y")
-    moving = _body(bodies, "smpl", "FEMALE").animate(poses, trans, SHAPE)
-    seen = np.einsum("tij,tkj->tki", _camera("y", True)[:, :3, :3], moving.joints_m())
+    poses, trans = walk(24, "y")
+    moving = body_file(bodies, "smpl", "FEMALE").animate(poses, trans, SHAPE)
+    seen = np.einsum("tij,tkj->tki", camera_T("y", True)[:, :3, :3], moving.joints_m())
     ours = np.einsum("tij,tkj->tki", case.truth.T_cam_world[:, :3, :3], case.truth.joints_m[:, :22])
     ours += case.truth.T_cam_world[:, None, :3, 3]
     shift = np.array([0, 1.4, 4.0])
@@ -334,7 +149,7 @@ def test_rich_rows_are_pictures_and_gaps_are_unknown(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second.footage.index, [0, 1, 2])
     np.testing.assert_allclose(second.truth.joints_m[0], first.truth.joints_m[1], atol=1e-12)
     assert (first.camera.width_px, first.camera.fx_px) == (257, pytest.approx(4000 / 16))
-    _, trans = _motion(55, "z")
+    _, trans = walk(55, "z")
     np.testing.assert_allclose(
         first.truth.joints_m[3, 0] - first.truth.joints_m[0, 0],
         (trans[3] - trans[0])[[0, 2, 1]] * [1, 1, -1],
@@ -348,12 +163,12 @@ def test_rich_tells_two_people_apart(tmp_path: Path, bodies: Path) -> None:
         place = folder / "bodies" / "test" / "Pavallion_013_yoga" / f"{i:05d}"
         data = pickle.loads((place / "013.pkl").read_bytes())
         data["transl"] = data["transl"] + RICH_WORLD[:, 0].astype(np.float32)
-        _pickle(place / "011.pkl", data)
+        write_pickle(place / "011.pkl", data)
     cases = list(SETS["rich"].load(folder))
     assert [c.name[-3:] for c in cases] == ["011", "011", "013", "013"]
     man, woman = cases[0], cases[2]
-    assert man.truth.body.model == str(_body(bodies, "smplx", "MALE").path.resolve())
-    assert woman.truth.body.model == str(_body(bodies, "smplx", "FEMALE").path.resolve())
+    assert man.truth.body.model == str(body_file(bodies, "smplx", "MALE").path.resolve())
+    assert woman.truth.body.model == str(body_file(bodies, "smplx", "FEMALE").path.resolve())
     assert man.frames == 2
     assert (man.box_px[:, 0] > woman.box_px[:2, 0] + 10).all()  # a metre to the right in the world and the picture
     for case in cases:
@@ -365,7 +180,7 @@ def test_rich_face_may_be_left_out(tmp_path: Path) -> None:
     whole = next(iter(SETS["rich"].load(folder)))
     for file in folder.glob("bodies/test/*/*/*.pkl"):
         data = pickle.loads(file.read_bytes())
-        _pickle(file, {k: v for k, v in data.items() if k != "expression" and k[:3] not in ("jaw", "ley", "rey")})
+        write_pickle(file, {k: v for k, v in data.items() if k != "expression" and k[:3] not in ("jaw", "ley", "rey")})
     without = next(iter(SETS["rich"].load(folder)))
     np.testing.assert_array_equal(without.truth.joints_m[:, :22], whole.truth.joints_m[:, :22])
     assert not without.truth.body.poses[0, 22:25].any()
@@ -373,7 +188,7 @@ def test_rich_face_may_be_left_out(tmp_path: Path) -> None:
 
 def test_rich_hands_are_components_about_the_mean(tmp_path: Path, bodies: Path) -> None:
     case = _cases(tmp_path, "rich")[0]
-    body = _body(bodies, "smplx", "FEMALE")
+    body = body_file(bodies, "smplx", "FEMALE")
     np.testing.assert_allclose(case.truth.body.poses[0, 40:].ravel(), body.hands_mean[1], atol=1e-6)
     given = np.linspace(-1, 1, 12) @ body.hand_components[0, :12] + body.hands_mean[0]
     np.testing.assert_allclose(case.truth.body.poses[0, 25:40].ravel(), given, atol=1e-6)
@@ -403,10 +218,10 @@ def test_agora_people_have_boxes_and_hidden_ones_do_not_count(tmp_path: Path, bo
         assert ((px >= [x, y]) & (px <= [x + w + 1e-9, y + h + 1e-9])).all()
     assert not np.array_equal(cases[0].box_px, cases[1].box_px)
     # the same people from their joints alone
-    arrays = _agora_arrays(bodies)
+    arrays = agora_arrays(bodies)
     given = {k: v for k, v in arrays.items() if k in ("imgname", "cam_int", "joints3d_cam", "gtkps", "occlusion")}
     other = tmp_path / "given"
-    _save_agora(other, given)
+    save_agora(other, given)
     for a, b in zip(SETS["agora"].load(other), cases, strict=True):
         np.testing.assert_allclose(a.truth.joints_m, b.truth.joints_m[:, :22], atol=1e-6)
         assert a.truth.surface is None
@@ -418,7 +233,7 @@ def test_moyo_pictures_show_every_other_frame(tmp_path: Path) -> None:
     assert case.frames == FRAMES + 1
     # picture 1 is the first there is and shows frame 2; the last two lie after the end of the motion
     np.testing.assert_array_equal(np.isnan(case.truth.joints_m[:, 0, 0]), np.arange(FRAMES + 1) >= FRAMES - 1)
-    _, trans = _motion(55, "z")
+    _, trans = walk(55, "z")
     moved = case.truth.joints_m[1, 0] - case.truth.joints_m[0, 0]
     np.testing.assert_allclose(moved, (trans[2] - trans[1])[[0, 2, 1]] * [1, 1, -1], atol=1e-9)
     assert case.camera.fx_px == 150
@@ -427,7 +242,7 @@ def test_moyo_pictures_show_every_other_frame(tmp_path: Path) -> None:
 def _edit(file: Path, change: Callable[[dict], object]) -> None:
     data = pickle.loads(file.read_bytes())
     change(data)
-    _pickle(file, data)
+    write_pickle(file, data)
 
 
 def _edit_npz(file: Path, **changes: np.ndarray) -> None:
@@ -453,12 +268,12 @@ BROKEN: list[tuple[str, Callable[[Path], object], str]] = [
     ),
     ("rich", lambda f: (f / "multicam2world/Pavallion_multicam2world.json").unlink(), "multicam2world.json"),
     ("rich", lambda f: (f / "scan_calibration/Pavallion/calibration/003.xml").write_text("<a/>"), "CameraMatrix"),
-    ("rich", lambda f: _picture(f / "images/test/Pavallion_013_yoga/cam_00/00008_00.jpeg", (100, 100)), "4112"),
+    ("rich", lambda f: write_picture(f / "images/test/Pavallion_013_yoga/cam_00/00008_00.jpeg", (100, 100)), "4112"),
     ("rich", lambda f: (f / "bodies").rename(f / "other"), "bodies/test"),
     ("rich", lambda f: (f / "images/test/Pavallion_013_yoga/cam_00/00008_00.jpeg").rename(f / "a"), ""),
     ("ehf", lambda f: (f / "02_img.jpg").unlink(), "02_img.jpg"),
     ("ehf", lambda f: (f / "02_align.ply").write_text("ply"), "02_align.ply"),
-    ("ehf", lambda f: _picture(f / "01_img.jpg", (120, 160)), "1600 x 1200"),
+    ("ehf", lambda f: write_picture(f / "01_img.jpg", (120, 160)), "1600 x 1200"),
     ("ehf", lambda f: [p.unlink() for p in f.glob("*.ply")], "01_align.ply"),
     ("agora", lambda f: (f / "validation.npz").unlink(), "npz"),
     ("agora", lambda f: _edit_npz(f / "validation.npz", pose_cam=np.zeros((3, 72))), "pose_cam"),
