@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -218,6 +219,15 @@ def test_h36m_cameras_of_metadata_and_json_are_the_same(tmp_path):
         np.testing.assert_allclose(a.truth.joints_m, b.truth.joints_m, atol=1e-9)
 
 
+def test_h36m_says_where_its_truth_is_doubtful(tmp_path):
+    make_h36m(tmp_path)
+    for file in [*(tmp_path / "S9").rglob("Directions 1.*")]:
+        file.rename(file.with_name(file.name.replace("Directions", "SittingDown")))
+    notes = {c.name.partition("_")[0]: c.notes for c in load_set("h36m", tmp_path)}
+    assert "beside the person" in notes["S9"]
+    assert "beside the person" not in notes["S11"]
+
+
 def test_h36m_angles_turn_as_the_published_cameras_do():
     from hmcap.tools.evaluation.sets.h36m import _turn
 
@@ -271,6 +281,24 @@ def test_a_missing_folder_is_a_missing_set(tmp_path):
     for name in SETS:
         with pytest.raises(SetMissing, match="found no such folder"):
             load_set(name, tmp_path / "nothing")
+
+
+def test_every_set_has_its_loader_and_place():
+    for name, info in SETS.items():
+        assert name == info.name
+        assert callable(import_module(f"hmcap.tools.evaluation.sets.{info.module}").load)
+        assert all((info.title, info.needs, info.obtain, info.layout))
+    assert len({info.module for info in SETS.values()}) == len(SETS)
+    assert len({info.relative for info in SETS.values()}) == len(SETS)
+
+
+def test_names_that_come_twice_are_refused(tmp_path, monkeypatch):
+    make_beam(tmp_path)
+    case = next(load_set("beam", tmp_path))
+    monkeypatch.setattr("hmcap.tools.evaluation.sets.beam.load", lambda folder: [case, case])
+    assert "cam01 twice" in refused("beam", tmp_path)
+    monkeypatch.setattr("hmcap.tools.evaluation.sets.beam.load", lambda folder: [])
+    assert "found nothing to evaluate" in refused("beam", tmp_path)
 
 
 def test_an_unknown_set_is_a_mistake_of_usage(tmp_path):

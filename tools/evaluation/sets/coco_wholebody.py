@@ -29,7 +29,7 @@ def load(folder: Path) -> Iterator[Case]:
         content = json.loads(file.read_bytes())
         images = {image["id"]: image for image in content["images"]}
         annotations = content["annotations"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise HmcapError(
             f"Expected images and annotations in {file}, found something else ({type(error).__name__}: "
             f"{str(error)[:150]}). Take the file as it is published."
