@@ -18,15 +18,18 @@ SHAPE = np.linspace(-1, 1, 10)
 
 
 def body_file(bodies: Path, kind: str, gender: str) -> BodyFile:
+    """A made body."""
     return load_body_file(bodies / kind / f"{kind.upper()}_{gender}.npz", kind)
 
 
 def write_picture(file: Path, size: tuple[int, int] = SIZE) -> None:
+    """A grey picture."""
     file.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(file), np.full((size[1], size[0], 3), 90, np.uint8))
 
 
 def write_pickle(file: Path, data: object) -> None:
+    """Data as a pickle of the kind that Python 2 wrote."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(pickle.dumps(data, 2))
 
@@ -53,6 +56,7 @@ def camera_T(up: str, moving: bool = False) -> np.ndarray:
 
 
 def make_emdb(folder: Path, second: bool = True) -> None:
+    """A sequence of EMDB 2, the third frame of which is bad, and one of EMDB 1."""
     poses, trans = walk(24, "y")
     good = np.arange(FRAMES) != 2
     for k, sequence in enumerate(("09_outdoor_walk", "10_stairs")[: 1 + second]):
@@ -130,6 +134,7 @@ def make_rich(folder: Path) -> None:
 
 
 def make_ehf(folder: Path) -> None:
+    """Two pictures with meshes."""
     mesh = body_arrays("smplx")["v_template"] + [0.0, -0.2, 0.1]
     for name in ("01", "02"):
         write_picture(folder / f"{name}_img.jpg", (160, 120))
@@ -140,6 +145,7 @@ def make_ehf(folder: Path) -> None:
 
 
 def agora_arrays(bodies: Path) -> dict[str, np.ndarray]:
+    """Three people in two pictures, by parameters and by joints; the third is hidden."""
     poses, _ = walk(55, "y")
     turn = Rotation.from_matrix(camera_T("y")[0, :3, :3])
     poses[:, 0] = (turn * Rotation.from_rotvec(poses[:, 0])).as_rotvec()
@@ -164,6 +170,7 @@ def agora_arrays(bodies: Path) -> dict[str, np.ndarray]:
 
 
 def save_agora(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    """The arrays, and the pictures they name."""
     folder.mkdir(exist_ok=True)
     write_picture(folder / "images" / "a" / "one.png")
     write_picture(folder / "b" / "two.png")
@@ -171,12 +178,14 @@ def save_agora(folder: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def make_agora(folder: Path) -> None:
+    """People by their parameters."""
     arrays = agora_arrays(Path(os.environ["HMCAP_BODIES"]))
     del arrays["joints3d_cam"]
     save_agora(folder, arrays)
 
 
 def make_moyo(folder: Path) -> None:
+    """One sequence seen by one camera, with a picture more than there is motion."""
     poses, trans = walk(55, "z")
     sequence = "220923_yogi_body_hands_03596_Tree_Pose-a"
     session = folder / "20220923_20220926_with_hands"

@@ -11,8 +11,9 @@ A pkl holds the SMPL-X parameters of one person in one frame, each (1, n): ``tra
 (63), ``betas`` (10), ``left_hand_pose`` and ``right_hand_pose`` as 12 principal components about the mean hand, and of
 the face, where they are there, ``jaw_pose``, ``leye_pose``, ``reye_pose`` and ``expression``. They are in the axes of
 the first camera. An xml holds ``CameraMatrix`` (3 x 4, those axes to the camera), ``Intrinsics`` (3 x 3, for 4112 x
-3008 pixels or upright) and ``Distortion``; the json holds R, t, c with world = c X R + t (a row vector X), the scan's world with Z up and the
-ground at z = 0. Bodies keep their own scale: only R and t / c are used, c being the scan's size against the cameras'.
+3008 pixels or upright) and ``Distortion``; the json holds R, t, c with world = c X R + t (a row vector X), the scan's
+world with Z up and the ground at z = 0. Bodies keep their own scale: only R and t / c are used, c being the scan's size
+against the cameras'.
 
 Protocol: one case for each person and camera; rows are the pictures from the person's first to last fitted frame, 30 a
 second. Lens distortion is left out, as in the set's toolkit. Subjects are men or women as the toolkit lists them.
