@@ -179,6 +179,8 @@ def test_a_set_lies_where_the_user_says(data, tmp_path, monkeypatch):
         (["--methods", ","], "found none"),
         (["--frames", "0"], "--frames"),
         (["--camera", "mine"], "--camera"),
+        (["--engine", "steam"], "steam"),
+        (["--threads", "0"], "--threads"),
         (["--bogus"], "Unrecognized"),
     ],
 )

@@ -178,6 +178,17 @@ def test_an_environment_that_does_not_work_is_named(tmp_path, case, script):
         MediaPipe(tmp_path, Path(sys.executable)).prepare([case], nothing_said)
 
 
+def test_a_script_that_dies_on_the_way_fails_the_cases_it_left(tmp_path, case, script):
+    dies = 'if "last" in job["out"]:\n        sys.exit(3)\n    if "refuse" in'
+    text = script.read_text(encoding="utf-8").replace('if "refuse" in', dies)
+    script.write_text(text, encoding="utf-8")
+    peer = MediaPipe(tmp_path / "peers", Path(sys.executable))
+    errors = peer.prepare([case, replace(case, name="last"), replace(case, name="never")], nothing_said)
+    assert errors.keys() == {"last", "never"}
+    assert "exit code 3" in str(errors["never"])
+    assert peer.predict(case).method == "mediapipe"
+
+
 def nothing_said(text: str) -> None:
     """Progress that nobody reads."""
 

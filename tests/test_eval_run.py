@@ -179,6 +179,12 @@ def test_a_fingerprint_tells_inputs_apart_and_leaves_the_truth_out(folder, case)
     assert len({same, *map(case_fingerprint, others)}) == len(others) + 1
 
 
+@pytest.mark.parametrize("name", ["../other", "a/b", "a\\b", "", ".hidden", "C:x"])
+def test_a_name_never_leads_out_of_the_folder(tmp_path, case, name):
+    with pytest.raises(HmcapError, match="letters, digits"):
+        prediction_path(tmp_path, "solver", replace(case, name=name))
+
+
 # -- footage and landmarks ---------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
+from ...engines.backends import get_backend
 from ...models.errors import HmcapError, UsageError
 from ...realtime.cli import _Parser as Parser
 from ...realtime.progress import Display, open_console
@@ -149,6 +150,10 @@ def _source_options(options: argparse.Namespace) -> SourceOptions:
     if options.predictions and folder.exists() and not folder.is_dir():
         raise UsageError(f"--predictions takes a folder; {folder} is a file.")
     own = folder if options.frames is None else folder / f"{FIRST_ROWS}{options.frames}"
+    if options.engine != "auto":
+        get_backend(options.engine)  # one that does not exist is wrong usage, and not the fault of every case
+    if options.threads is not None and options.threads < 1:
+        raise UsageError(f"--threads takes a number of threads, 1 or more; found {options.threads}.")
     engine = EngineOptions(options.engine, options.device, options.threads)
     context = Context(Landmarks(own / "proxies", engine, fresh=options.fresh), options.camera)
     python = None if options.peer_python is None else Path(options.peer_python).expanduser().absolute()

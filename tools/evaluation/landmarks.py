@@ -17,7 +17,7 @@ from ...models.proxies import BLAZEPOSE_NAMES, BODY_NAMES, PROXY_NAMES, Proxies
 from .fingerprint import code_version, input_fingerprint, rows_of
 from .footage import View, pictures, source_fps, view_of
 from .records import Case, Motion3D
-from .store import read_npz, write_npz
+from .store import case_file, read_npz, write_npz
 
 _FORMAT = "hmcap-proxies-1"
 _ARRAYS = ("index", "stamp_s", "image_size_px", "xy_px", "confidence", "body_xyz_m", "hands_xyz_m", "score")
@@ -79,7 +79,7 @@ class Landmarks:
         begins at the proxies, these. Raises HmcapError where footage or file cannot be read."""
         if case.proxies is not None:
             return list(case.proxies)
-        path = self._folder / case.set_name / f"{case.name}.npz"
+        path = case_file(self._folder, case)
         view = view_of(case)
         key = json.dumps(
             {"input": input_fingerprint(case), "view": _described(view), "fps": source_fps(case)} | dict(self.settings),

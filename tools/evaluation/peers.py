@@ -32,7 +32,7 @@ from .fingerprint import input_fingerprint, last_frame
 from .footage import pictures, view_of
 from .landmarks import at_rows, landmark_motion
 from .records import Case, Prediction
-from .store import parse_settings, read_npz
+from .store import case_file, parse_settings, read_npz
 
 VERSION = "0.10.21"
 _SCRIPT = Path(__file__).resolve().parents[1] / "peer_mediapipe.py"
@@ -77,7 +77,7 @@ class MediaPipe:
 
     def file(self, case: Case) -> Path:
         """Where its result for a case lies."""
-        return self.folder / self.name / case.set_name / f"{case.name}.npz"
+        return case_file(self.folder / self.name, case)
 
     def prepare(self, cases: Sequence[Case], say: Callable[[str], None]) -> dict[str, HmcapError]:
         """Run the script on the cases that have no result yet, a few at a time.
@@ -139,6 +139,7 @@ class MediaPipe:
                 out = self.file(case)
                 try:
                     out.parent.mkdir(parents=True, exist_ok=True)
+                    out.unlink(missing_ok=True)
                     jobs.append(_job(case, out, folder / str(i)))
                     by_out[str(out)] = case.name
                 except OSError as error:
@@ -151,17 +152,27 @@ class MediaPipe:
                     errors[case.name] = error
             file = folder / "jobs.json"
             file.write_text(json.dumps(jobs), encoding="utf-8")
-            for line in self._script(file):
-                word, _, rest = line.partition("\t")
-                out, _, reason = rest.partition("\t")
-                if word == "FAILED" and out in by_out:
-                    errors[by_out[out]] = HmcapError(
-                        f"Expected {self.name} to run on {by_out[out]}, but it said: {reason.rstrip('.')}. Try its "
-                        f"script on the footage alone: {self.python} {_SCRIPT} SOURCE OUT.npz"
-                    )
-        return errors
+            lines, trouble = self._script(file)
+        for line in lines:
+            word, _, rest = line.partition("\t")
+            out, _, reason = rest.partition("\t")
+            if word == "FAILED" and out in by_out:
+                errors[by_out[out]] = self._failed(by_out[out], reason)
+        without = [name for out, name in by_out.items() if name not in errors and not Path(out).is_file()]
+        if without and len(without) == len(by_out):
+            raise HmcapError(
+                f"Expected the script of {self.name} to run in {self.python}, but it {trouble}. {how_to(self.name)}"
+            )
+        return errors | {name: self._failed(name, f"the script {trouble}") for name in without}
 
-    def _script(self, jobs: Path) -> list[str]:
+    def _failed(self, case: str, reason: str) -> HmcapError:
+        return HmcapError(
+            f"Expected {self.name} to run on {case}, but it said: {reason.rstrip('.')}. Try its script on the footage "
+            f"alone: {self.python} {_SCRIPT} SOURCE OUT.npz"
+        )
+
+    def _script(self, jobs: Path) -> tuple[list[str], str]:
+        """Lines that the script printed, and how it ended, in words."""
         command = [str(self.python), str(_SCRIPT), "--jobs", str(jobs), *(["--smooth"] if self.smooth else [])]
         environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
         try:
@@ -174,13 +185,11 @@ class MediaPipe:
                 f"Expected the Python of the environment that has mediapipe=={VERSION} as --peer-python, but "
                 f"{self.python} cannot be started ({error.strerror or error}). {how_to(self.name)}"
             ) from error
-        if done.returncode != 0:
-            said = [line for line in done.stderr.splitlines() if line.strip()] or ["nothing"]
-            raise HmcapError(
-                f"Expected the script of {self.name} to run in {self.python}, but it ended with exit code "
-                f"{done.returncode} and said: {said[-1].strip().rstrip('.')}. {how_to(self.name)}"
-            )
-        return done.stdout.splitlines()
+        said = [line for line in done.stderr.splitlines() if line.strip()] or ["nothing"]
+        return (
+            done.stdout.splitlines(),
+            f"ended with exit code {done.returncode} and said: {said[-1].strip().rstrip('.')}",
+        )
 
 
 def how_to(name: str) -> str:

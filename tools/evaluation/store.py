@@ -35,6 +35,7 @@ NaN as a whole; a joint that the method does not know is left out of ``joint_nam
 import io
 import json
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -84,7 +85,18 @@ class ForeignPrediction(HmcapError):
 
 def prediction_path(folder: Path, method: str, case: Case) -> Path:
     """Where the prediction of a method for a case lies."""
-    return folder / method / case.set_name / f"{case.name}.npz"
+    return case_file(folder / method, case)
+
+
+def case_file(folder: Path, case: Case) -> Path:
+    """SET/CASE.npz in a folder. Raises HmcapError for a name that could lead out of it."""
+    for name in (case.set_name, case.name):
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+            raise HmcapError(
+                f"Expected letters, digits, dots, dashes and underscores in the name of a case, found {name!r} in the "
+                f"set {case.set_name}. Its loader has to give another name."
+            )
+    return folder / case.set_name / f"{case.name}.npz"
 
 
 def write_prediction(path: Path, prediction: Prediction, case: Case) -> None:
