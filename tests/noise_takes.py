@@ -47,6 +47,7 @@ def make_tracks(rng: np.random.Generator, frames: int, fps: float, turn_hz: floa
     poses[:, 0] = 0
     poses[:, 0, 1] = rng.uniform(0, 6.28) + 2 * np.pi * turn_hz * t * rng.choice([-1, 1])
     poses[:, [16, 17], 2] += [-0.9, 0.9]
+    poses[:, [18, 19], 1] += [-1.2, 1.2]  # forearms ahead
     posed = body.with_shape(rng.normal(0, 1, 10).astype(np.float32)).with_pose(poses, np.zeros((frames, 3), np.float32))
     world = np.asarray(proxy_rig(body).in_world_m(posed), np.float64)
     world33 = np.asarray(blazepose_rig(body).in_world_m(posed), np.float64)

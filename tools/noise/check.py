@@ -3,6 +3,7 @@ the same truth, and of a plain Gaussian fitted to the same clips."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ...models.proxies import PROXY_NAMES
 from .model import NoiseModel, Noisy
 from .observe import Observation
 from .residuals import Residuals, residuals
-from .tracks import GROUP, VISIBLE, turned
+from .tracks import GROUP, OUT, VISIBLE, turned, visibility
 
 PARTS: dict[str, tuple[str, ...]] = {
     "face": ("nose", "eye"), "ears": ("ear",), "shoulders": ("shoulder",), "elbows": ("elbow",), "wrists": ("wrist",),
@@ -162,7 +163,7 @@ def _rates(clips: Sequence[Observation], parts: Sequence[Residuals]) -> dict[str
     out = {"nobody found": (100 * float(np.mean(np.concatenate([~c.present for c in clips]))), "% frames")}
     lost = [~c.found[c.present] for c in clips]
     out["hand not found"] = (100 * float(np.mean(np.concatenate(lost))), "% frames")
-    out["hand lost, then found again: mean duration"] = (_mean_run([x for x in lost], clips), "s")
+    out["hand lost, then found again: mean duration"] = (_mean_run(lost, clips), "s")
     out["hand lost, beginnings"] = (60 * sum(int((x[1:] & ~x[:-1]).sum()) for x in lost) / (2 * seconds), "/ minute")
     for k, name in enumerate(("all", "arms", "legs")):
         out[f"sides exchanged ({name})"] = (
@@ -221,7 +222,7 @@ def calibration(clips: Sequence[Observation]) -> Mapping[str, tuple[float, int]]
     value, length = np.concatenate(confidence).ravel(), np.concatenate(error).ravel()
     known = (value > 0) & np.isfinite(length)
     out = {}
-    for low, high in zip(CONFIDENCE_EDGES[:-1], CONFIDENCE_EDGES[1:], strict=True):
+    for low, high in pairwise(CONFIDENCE_EDGES):
         at = known & (value >= low) & (value < high)
         share = 100 * float((length[at] < GOOD).mean()) if at.any() else np.nan
         out[f"confidence {low:.2f} to {min(high, 1):.2f}: error < {100 * GOOD:g} % body"] = (share, int(at.sum()))
@@ -266,8 +267,6 @@ def summary(rows: Sequence[Comparison]) -> dict[str, tuple[float, float]]:
 def flag_agreement(clips: Sequence[Observation]) -> tuple[float, float, float]:
     """How the rods of :func:`.tracks.visibility` see the clips: share of the points inside the picture that both call
     hidden, that only the truth does, and that only the rods do."""
-    from .tracks import OUT, visibility
-
     both = truth_only = rods_only = total = 0
     for c in clips:
         rods = visibility(c.tracks.xy_px, c.tracks.cam_m, c.tracks.image_size_px)

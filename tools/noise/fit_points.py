@@ -48,6 +48,12 @@ def hats_of(view: np.ndarray) -> np.ndarray:
     return out
 
 
+def median(values: np.ndarray) -> np.ndarray:
+    """Median over the first axis of what is known; 1 where nothing is."""
+    known = np.isfinite(values).any(axis=0)
+    return np.nanmedian(np.where(known, values, 1.0), axis=0)
+
+
 def robust_bias(values: np.ndarray, hats: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
     """(8, C) mean by view of values (F, C), NaN where unknown: Huber weights, views drawn to the mean of all."""
     known = np.isfinite(values)
@@ -60,8 +66,7 @@ def robust_bias(values: np.ndarray, hats: np.ndarray, weight: np.ndarray | None 
         b = np.einsum("fc,fv->cv", w * filled, hats) + PRIOR_FRAMES * overall[:, None]
         out = np.linalg.solve(A, b[..., None])[..., 0].T
         rest = np.abs(values - hats @ out)
-        spread = 1.4826 * np.nanmedian(np.where(known, rest, np.nan), axis=0) if known.any() else 1.0
-        spread = np.maximum(np.nan_to_num(spread, nan=1.0), 1e-9)
+        spread = np.maximum(1.4826 * median(rest), 1e-9)
         w = np.where(known, np.minimum(1.0, _HUBER * spread / np.maximum(np.nan_to_num(rest), 1e-12)), 0.0)
         w = w if weight is None else w * weight
     return out
@@ -164,8 +169,7 @@ def _covariance(z: np.ndarray, hats: np.ndarray) -> np.ndarray:
     """(8, P, 2, 2) Cholesky factors of the covariance by view of errors (F, P, 2), far ones pulled in."""
     length = np.linalg.norm(z, axis=-1, keepdims=True)
     known = np.isfinite(length)
-    limit = 4 * np.nanmedian(np.where(known, length, np.nan), axis=0) if known.any() else np.ones((z.shape[1], 1))
-    limit = np.nan_to_num(limit, nan=1.0)
+    limit = 4 * median(length)
     pulled = np.where(known, z * np.minimum(1, limit / np.maximum(np.nan_to_num(length), 1e-12)), 0.0)
     second = np.einsum("fv,fpa,fpb->vpab", hats, pulled, pulled)
     weight = np.einsum("fv,fp->vp", hats, known[..., 0].astype(np.float64))

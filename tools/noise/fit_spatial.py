@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .events import VIEWS, by_view
-from .fit_points import MAX_ROWS, PRIOR_FRAMES, hats_of, robust_bias
+from .fit_points import MAX_ROWS, PRIOR_FRAMES, hats_of, median, robust_bias
 from .model import KIND
 from .process import tabulate, to_scores
 from .residuals import Residuals, mirrored3
@@ -30,7 +30,7 @@ def fit_spatial(parts: Sequence[Residuals], kind: int) -> dict[str, np.ndarray]:
     bias = robust_bias(flat, hats)
     left = flat - hats @ bias
     known = np.isfinite(left)
-    limit = np.nan_to_num(5 * np.nanmedian(np.abs(left), axis=0), nan=1.0) if known.any() else 1.0
+    limit = 5 * median(np.abs(left))
     square = np.where(known, np.minimum(np.abs(left), limit) ** 2, 0.0)
     total = square.sum(0) / np.maximum(known.sum(0), 1)
     sd = np.sqrt((hats.T @ square + PRIOR_FRAMES * total) / (hats.T @ known + PRIOR_FRAMES) + 1e-12)

@@ -58,15 +58,15 @@ def residuals(seen: Observation) -> Residuals:
     strangers = float(far[:, GROUP == 0].sum() / max(1, np.isfinite(error[:, GROUP == 0, 0]).sum()))
     # A frame of another person says nothing at any point; a hand that is elsewhere nothing of that hand.
     for group in range(3):
-        lost = far[:, group == GROUP].mean(axis=1) > 0.5
+        lost = np.mean(far[:, group == GROUP], axis=1) > 0.5
         far[:, group == GROUP] |= lost[:, None]
     error = np.where(far[..., None], np.nan, error)
     body, hands = centred3d(tracks, cond)
     stature = cond.size_m[:, 0, None, None]
     flips, known = find_flips(seen.body_xyz_m / stature, body)
-    known &= ~swaps.any(axis=1)[:, None]
+    known &= ~np.any(swaps, axis=1)[:, None]
     flips &= known
-    upset = swaps.any(axis=1) | far[:, GROUP == 0].any(axis=1)
+    upset = np.any(swaps, axis=1) | np.any(far[:, GROUP == 0], axis=1)
     seen_body = np.where(upset[:, None, None], np.nan, seen.body_xyz_m)
     true3 = np.concatenate([flip(body, flips), hands.reshape(len(body), 42, 3)], axis=1)
     seen3 = np.concatenate([seen_body, seen.hands_xyz_m.reshape(len(body), 42, 3)], axis=1)
@@ -74,7 +74,7 @@ def residuals(seen: Observation) -> Residuals:
     for g in (1, 2):
         rows = slice(33 + 21 * (g - 1), 54 + 21 * (g - 1))
         seen3[:, rows] = np.where(
-            np.isfinite(error[:, g == GROUP]).all(axis=(1, 2))[:, None, None], seen3[:, rows], np.nan
+            np.all(np.isfinite(error[:, g == GROUP]), axis=(1, 2))[:, None, None], seen3[:, rows], np.nan
         )
     return Residuals(
         seen.fps,

@@ -176,8 +176,11 @@ _LIMBS = (
         ("shoulder", "elbow", 0.045), ("elbow", "wrist", 0.035), ("hip", "knee", 0.07), ("knee", "ankle", 0.05),
         ("shoulder", "hip", 0.08), ("heel", "big_toe", 0.035), ("hand_wrist", "hand_middle1", 0.025),
     )),
-    ("nose", "neck", 0.06), ("left_ear", "right_ear", 0.08),
+    ("nose", "neck", 0.06),
 )  # fmt: skip
+_HEAD_RADIUS_M = 0.075
+_BEYOND_M = 0.04
+"""A rod hides what lies farther behind its surface than this; the head what lies behind its middle by 3 cm."""
 
 
 def visibility(xy_px: np.ndarray, cam_m: np.ndarray, image_size_px: np.ndarray) -> np.ndarray:
@@ -186,12 +189,14 @@ def visibility(xy_px: np.ndarray, cam_m: np.ndarray, image_size_px: np.ndarray) 
     image_size_px (..., 2) broadcasts against ``xy_px`` less its last but one dimension. A point is hidden where a rod
     that does not end in it passes before it, nearer to the camera by more than the rod's radius and 4 cm.
     """
-    a = cam_m[..., [_P[n] for n, _, _ in _LIMBS], :]
-    b = cam_m[..., [_P[n] for _, n, _ in _LIMBS], :]
-    radius = np.array([r for _, _, r in _LIMBS])
+    head = cam_m[..., [_P["left_ear"], _P["right_ear"]], :].mean(axis=-2, keepdims=True)
+    a = np.concatenate([cam_m[..., [_P[n] for n, _, _ in _LIMBS], :], head], axis=-2)
+    b = np.concatenate([cam_m[..., [_P[n] for _, n, _ in _LIMBS], :], head], axis=-2)
+    radius = np.array([*(r for _, _, r in _LIMBS), _HEAD_RADIUS_M])
+    behind = np.array([*(r + _BEYOND_M for _, _, r in _LIMBS), 0.03])
     point = cam_m[..., :, None, :]
-    distance = np.linalg.norm(point, axis=-1)
-    ray = point / np.maximum(distance, 1e-9)[..., None]
+    distance = np.linalg.norm(cam_m, axis=-1)
+    ray = point / np.maximum(distance, 1e-9)[..., None, None]
     # Nearest points of the ray from the camera and of the rod a + s (b - a).
     along = (b - a)[..., None, :, :]
     start = a[..., None, :, :]
@@ -202,7 +207,7 @@ def visibility(xy_px: np.ndarray, cam_m: np.ndarray, image_size_px: np.ndarray) 
     near = start + s[..., None] * along
     depth = (near * ray).sum(-1)
     gap = np.linalg.norm(near - depth[..., None] * ray, axis=-1)
-    before = (gap < radius) & (depth > 0) & (depth < distance - radius - 0.04)
+    before = (gap < radius) & (depth > 0) & (depth < distance[..., None] - behind)
     hidden = (before & ~_OWN).any(axis=-1)
     size = np.asarray(image_size_px)[..., None, :]
     inside = ((xy_px >= 0) & (xy_px <= size - 1)).all(axis=-1) & (cam_m[..., 2] > 0)
@@ -211,9 +216,8 @@ def visibility(xy_px: np.ndarray, cam_m: np.ndarray, image_size_px: np.ndarray) 
 
 def _own() -> np.ndarray:
     """(67, L) whether a proxy belongs to the rod or to its neighbour, and so cannot be hidden by it."""
-    out = np.zeros((NUM_PROXIES, len(_LIMBS)), bool)
+    out = np.zeros((NUM_PROXIES, len(_LIMBS) + 1), bool)
     same = {"left_hand_wrist": "left_wrist", "right_hand_wrist": "right_wrist"}
-    head = {"nose", "left_ear", "right_ear"}
     torso = {"neck", "mid_hip", *(f"{s}_{j}" for s in ("left", "right") for j in ("shoulder", "hip"))}
     for i, name in enumerate(PROXY_NAMES):
         for k, (a, b, _) in enumerate(_LIMBS):
@@ -223,8 +227,6 @@ def _own() -> np.ndarray:
                 out[i, k] = "hand" in a
             if name in torso and ends <= torso:
                 out[i, k] = True
-            if ends <= head:  # the skull hides the far ear and eye, and the nose from behind
-                out[i, k] = False
             if name == "neck" and "nose" in ends:
                 out[i, k] = True
     return out

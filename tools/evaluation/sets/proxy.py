@@ -75,8 +75,8 @@ def load(folder: Path, count: int | None = COUNT, noise: Path | None = None) -> 
 
 
 def stratified(entries: Sequence[ClipEntry]) -> list[ClipEntry]:
-    """The clips in an order in which any beginning has all kinds of motion (source, first word of the action) alike: one
-    of each kind, then a second of each, each kind in the order of a digest of its names."""
+    """The clips in an order in which any beginning has all kinds of motion (source, first word of the action) alike:
+    one of each kind, then a second of each, each kind in the order of a digest of its names."""
     kinds: dict[tuple[str, str], list[ClipEntry]] = {}
     for e in sorted(entries, key=lambda e: (e.source, _kind(e), zlib.crc32(e.name.encode()), e.name)):
         kinds.setdefault((e.source, _kind(e)), []).append(e)
