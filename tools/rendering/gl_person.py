@@ -81,6 +81,8 @@ class PersonOnCard:
         self._noise = gl.texture((256, 256), 4, four.tobytes())
         self._noise.build_mipmaps()
         self._noise.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+        folds = np.stack([textures.noise(rng, 128, s) for s in (2.4, 2.0)], axis=-1)
+        self._folds = gl.texture((128, 128), 2, folds.astype(np.float16).tobytes(), dtype="f2")
         mark = _mark(rng)
         self._chest = gl.texture((mark.shape[1], mark.shape[0]), 4, mark.tobytes())
         self._chest.repeat_x = self._chest.repeat_y = False
@@ -92,7 +94,7 @@ class PersonOnCard:
         wide = float(rng.uniform(0.12, 0.26)) if rng.uniform() < 0.6 else 0.06
         shift = 0.0 if wide > 0.1 else 0.07
         common: dict[str, Any] = {
-            "noise": 0, "chest": 1, "oil": look.oil, "blemish": look.blemish,
+            "noise": 0, "chest": 1, "fold_map": 5, "oil": look.oil, "blemish": look.blemish,
             "eye_at": [tuple(e) for e in eyes], "eye_radius": radius,
             "chest_box": (chest[0] - wide / 2 + shift, chest[1] - wide / 2, 1 / wide, 1 / wide),
             "sock": (*look.sock, a.at["left_ankle"][1] + look.sock_m),
@@ -108,6 +110,8 @@ class PersonOnCard:
                 own |= {
                     "pattern": PATTERNS.index(c.pattern), "rgb": c.rgb, "rgb2": c.rgb2, "scale": c.scale_m,
                     "folds": c.folds, "gloss": c.gloss,
+                    # Drapes hang, or bunch up across the limb.
+                    "fold_scale": ((1.3, 0.5, 1.3), (0.8, 1.1, 0.8), (0.9, 0.8, 0.9))[rng.integers(3)],
                 }  # fmt: skip
             elif layer.kind in ("hair", "eye"):
                 own["rgb"] = look.hair if layer.kind == "hair" else look.iris
@@ -126,6 +130,7 @@ class PersonOnCard:
         if name == "colour":
             self._noise.use(0)
             self._chest.use(1)
+            self._folds.use(5)
         for layer in self._layers:
             if name == "colour":
                 for key, value in (self._common | layer.uniforms).items():
@@ -145,6 +150,7 @@ class PersonOnCard:
             layer.release()
         self._noise.release()
         self._chest.release()
+        self._folds.release()
 
 
 def _mark(rng: np.random.Generator) -> np.ndarray:

@@ -59,8 +59,12 @@ def sample_light(rng: np.random.Generator, indoors: bool) -> Light:
         ambient = temperature_rgb(rng.uniform(6500, 9500)) * (rng.uniform(0.25, 0.5) if clear else rng.uniform(0.6, 1))
         ground = ambient * rng.uniform(0.3, 0.6)
         softness = rng.uniform(0.006, 0.02) if clear else rng.uniform(0.05, 0.15)
+    # Most of the colour cast goes in the camera's white balance.
+    cast = 0.6 * key + 0.4 * ambient
+    adapted = (cast / cast.mean()) ** -rng.uniform(0.5, 1.0)
+    key, ambient, ground = key * adapted, ambient * adapted, ground * adapted
     side = azimuth + rng.uniform(1.5, 4.8)
-    fill = temperature_rgb(rng.uniform(3500, 7500)) * rng.uniform(0, 0.35)
+    fill = temperature_rgb(rng.uniform(4000, 7500)) * adapted * rng.uniform(0, 0.35)
     return Light(
         _direction(azimuth, height), _tuple(key), _tuple(ambient), _tuple(ground), float(softness),
         _tuple(fill), _direction(side, np.radians(rng.uniform(5, 50))),

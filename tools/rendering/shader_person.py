@@ -97,12 +97,18 @@ _CLOTH = """
 uniform sampler2D chest;
 uniform int pattern; uniform float scale; uniform float folds; uniform float gloss;
 uniform vec4 chest_box;            // x y low, 1/width 1/height
+uniform sampler2D fold_map; uniform vec3 fold_scale;
+vec2 folding(vec3 q) {
+    vec3 w = abs(rn); w *= w; w /= w.x + w.y + w.z;
+    return w.x * texture(fold_map, q.zy).xy + w.y * texture(fold_map, q.xz).xy + w.z * texture(fold_map, q.xy).xy;
+}
 Surface surface(vec3 N, vec3 V) {
     float inside = 1.0;
     if (dot(N, V) < 0.0) { N = -N; inside = 0.55; }
-    vec4 fine = noise3(r * 9.0), fold = noise3(r * vec3(0.8, 0.55, 0.8));
-    float sharp = 0.5 - abs(fold.x);
-    N = bump(N, folds * (0.02 * fold.z + 0.010 * sharp) + 0.0001 * fine.x);
+    vec4 fine = noise3(r * 9.0);
+    vec2 fold = folding(r * fold_scale);
+    float sharp = 0.5 - sqrt(fold.y * fold.y + 0.01);  // creases with a ridge
+    N = bump(N, folds * (0.012 * fold.x + 0.013 * sharp) + 0.0001 * fine.x);
     float across = abs(rn.x) > abs(rn.z) ? r.z : r.x;
     if (e.z > 0.5) across = abs(rn.y) > abs(rn.z) ? r.z : r.y;
     vec3 c = rgb;
@@ -118,7 +124,7 @@ Surface surface(vec3 N, vec3 V) {
     vec4 mark = texture(chest, vec2(at.x, 1.0 - at.y));
     bool on = pattern == 7 && rn.z > 0.0 && e.z < 0.5 && min(at.x, at.y) > 0.0 && max(at.x, at.y) < 1.0;
     c = mix(c, mark.rgb, on ? mark.a : 0.0);
-    c *= (1.0 + 0.1 * fine.z) * (1.0 + 0.1 * folds * (fold.z + 0.5 * sharp));
+    c *= (1.0 + 0.1 * fine.z) * (1.0 + 0.1 * folds * (0.3 * fold.x + 0.5 * sharp));
     float hem = smoothstep(0.0120, 0.0135, e.x) + 1.0 - smoothstep(0.0105, 0.0120, e.x);
     return Surface(c * (0.72 + 0.28 * hem), N, 0.03 + 0.5 * gloss, 6.0 + 50.0 * gloss, 0.08, vec3(0.0), inside);
 }

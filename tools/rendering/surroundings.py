@@ -8,7 +8,10 @@ import numpy as np
 
 from ...models.errors import UsageError
 from . import textures
-from .meshes import Mesh, ball, box, dome, joined, post, quad
+from .furniture import chair, furniture, plant, pole, ridge, table, tree
+from .meshes import Mesh, box, dome, quad
+
+__all__ = ["Surroundings", "chair", "plant", "pole", "sample_surroundings", "table", "tree"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +84,7 @@ def _floor(rng: np.random.Generator, half_m: float, outdoors: bool) -> Mesh:
     h = half_m
     return quad(
         np.array([-h, 0, h]), np.array([2 * h, 0, 0]), np.array([0, 0, -2 * h]), picture, tile,
-        pieces=max(8, int(2 * h / 3)), casts_shadow=False, gloss=float(gloss), blotch=0.0 if kind == "tiles" else 0.5,
+        pieces=max(8, int(2 * h / 3)), casts_shadow=False, gloss=float(gloss), blotch=0.0 if kind == "tiles" else 0.35,
     )  # fmt: skip
 
 
@@ -137,7 +140,7 @@ def _room(rng: np.random.Generator, free_m: float, reach_m: float) -> list[Mesh]
     )  # fmt: skip
     limits = np.array([[-left, -back], [right, front]])
     for _ in range(rng.integers(2, 10)):
-        thing, half = _furniture(rng)
+        thing, half = furniture(rng)
         for _ in range(8):
             x, z = rng.uniform(limits[0] + half, limits[1] - half)
             if np.hypot(x, z) > free_m + half:
@@ -146,79 +149,11 @@ def _room(rng: np.random.Generator, free_m: float, reach_m: float) -> list[Mesh]
     return things
 
 
-def _furniture(rng: np.random.Generator) -> tuple[Mesh, float]:
-    """A piece that stands on y = 0 around the origin, and its half width."""
-    kind = rng.integers(6)
-    if kind == 0:
-        return table(rng), 0.8
-    if kind == 1:
-        return chair(rng), 0.4
-    if kind == 2:
-        return plant(rng), 0.5
-    if kind == 3:
-        h = rng.uniform(0.9, 2.1)
-        return box((-0.5, 0, -0.18), (0.5, h, 0.18), textures.books(rng)), 0.55
-    if kind == 4:  # sofa
-        cloth = textures.carpet(rng, textures.hue(rng, rng.uniform(0, 0.5), rng.uniform(0.2, 0.7)))
-        parts = [((-0.9, 0.1, -0.4), (0.9, 0.42, 0.45)), ((-0.9, 0.42, -0.42), (0.9, 0.85, -0.2))]
-        parts += [((-1.0, 0, -0.42), (-0.82, 0.6, 0.45)), ((0.82, 0, -0.42), (1.0, 0.6, 0.45))]
-        return joined([box(a, b, cloth, 0.5) for a, b in parts]), 1.05
-    w, h, d = rng.uniform(0.15, 0.6), rng.uniform(0.2, 1.2), rng.uniform(0.15, 0.4)
-    return box((-w, 0, -d), (w, h, d), textures.poster(rng) if rng.uniform() < 0.4 else _wooden(rng)), float(w)
-
-
-def _wooden(rng: np.random.Generator) -> np.ndarray:
-    return textures.wood(rng, np.array([0.6, 0.44, 0.3]) * rng.uniform(0.3, 1.5), 256, 2)
-
-
-def table(rng: np.random.Generator, width_m: float = 1.4, depth_m: float = 0.7, height_m: float = 0.74) -> Mesh:
-    """A table on four legs."""
-    w, d, picture = width_m / 2, depth_m / 2, _wooden(rng)
-    legs = [(sx * (w - 0.08), sz * (d - 0.08)) for sx in (-1, 1) for sz in (-1, 1)]
-    parts = [box((-w, height_m - 0.04, -d), (w, height_m, d), picture, 0.8)]
-    parts += [box((x - 0.03, 0, z - 0.03), (x + 0.03, height_m - 0.04, z + 0.03), picture, 0.8) for x, z in legs]
-    return joined(parts)
-
-
-def chair(rng: np.random.Generator, seat_m: float = 0.45) -> Mesh:
-    """A chair; its seat is at ``seat_m`` and its back towards -z."""
-    picture = _wooden(rng) if rng.uniform() < 0.6 else textures.carpet(rng, textures.hue(rng, 0.5, 0.5))
-    parts = [box((-0.21, seat_m - 0.04, -0.21), (0.21, seat_m, 0.21), picture, 0.5)]
-    for x in (-0.19, 0.19):
-        parts.append(box((x - 0.02, 0, 0.17), (x + 0.02, seat_m - 0.04, 0.21), picture, 0.5))
-        parts.append(box((x - 0.02, 0, -0.21), (x + 0.02, seat_m + 0.42, -0.17), picture, 0.5))
-    parts.append(box((-0.19, seat_m + 0.18, -0.205), (0.19, seat_m + 0.42, -0.18), picture, 0.5))
-    return joined(parts)
-
-
-def pole(rng: np.random.Generator, radius_m: float = 0.05, height_m: float = 3.0) -> Mesh:
-    """An upright post."""
-    return post(radius_m, height_m, textures.plaster(rng, textures.hue(rng, 0.2, rng.uniform(0.15, 0.9))))
-
-
-def plant(rng: np.random.Generator, height_m: float = 1.1) -> Mesh:
-    """A bush in a pot (its pot carries leaves' colours too: one picture a mesh)."""
-    leaves = textures.foliage(rng)
-    parts = [post(0.14, 0.3, leaves, 0.18, casts_shadow=True)]
-    for _ in range(9):
-        c = np.array([rng.normal(0, 0.13), rng.uniform(0.4, 1.0) * height_m, rng.normal(0, 0.13)])
-        parts.append(ball(c, rng.uniform(0.07, 0.2, 3), leaves, 7))
-    return joined(parts)
-
-
-def tree(rng: np.random.Generator) -> Mesh:
-    """A tree of some metres."""
-    high = rng.uniform(3, 7)
-    leaves = textures.foliage(rng)
-    parts = [post(0.16, high * 0.6, leaves, 0.1)]
-    for _ in range(14):
-        c = np.array([rng.normal(0, 0.8), high * rng.uniform(0.55, 1.0), rng.normal(0, 0.8)])
-        parts.append(ball(c, rng.uniform(0.4, 1.2, 3), leaves, 8))
-    return joined(parts)
-
-
 def _yard(rng: np.random.Generator, free_m: float, reach_m: float) -> list[Mesh]:
     things = [_floor(rng, 120.0, outdoors=True)]
+    for far, tone in ((260.0, 0.8), (190.0, 0.6), (115.0, 0.4)):
+        if rng.uniform() < 0.7:
+            things.append(ridge(rng, far, tone))
 
     def somewhere(least: float, most: float) -> tuple[float, float, float]:
         angle, r = rng.uniform(0, 2 * np.pi), rng.uniform(least, most)
@@ -231,7 +166,7 @@ def _yard(rng: np.random.Generator, free_m: float, reach_m: float) -> list[Mesh]
         house = box((-w, 0, -d), (w, h, d), textures.facade(rng))
         things.append(house.moved(somewhere(reach_m + 14, 70), float(rng.uniform(0, 6.28))))
     for _ in range(rng.integers(0, 5)):
-        thing = (pole(rng, 0.06, 4.0), plant(rng), _furniture(rng)[0])[rng.integers(3)]
+        thing = (pole(rng, 0.06, 4.0), plant(rng), furniture(rng)[0])[rng.integers(3)]
         things.append(thing.moved(somewhere(free_m + 1.2, 14), float(rng.uniform(0, 6.28))))
     if rng.uniform() < 0.4:  # a wall or fence behind
         angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(free_m + 1.5, reach_m + 6)

@@ -22,7 +22,7 @@ def _finish(rgb: np.ndarray) -> np.ndarray:
 
 def plaster(rng: np.random.Generator, rgb: np.ndarray, size: int = 256) -> np.ndarray:
     """A painted wall."""
-    value = 1 + 0.03 * noise(rng, size, 1.2) + 0.015 * noise(rng, size, 0.3)
+    value = 1 + 0.014 * noise(rng, size, 1.4) + 0.012 * noise(rng, size, 0.3)
     return _finish(value[..., None] * rgb)
 
 
@@ -68,7 +68,7 @@ def bricks(rng: np.random.Generator, rgb: np.ndarray, size: int = 512, rows: int
 
 def carpet(rng: np.random.Generator, rgb: np.ndarray, size: int = 256) -> np.ndarray:
     """Short pile; also asphalt and concrete, with a grey colour."""
-    value = 1 + 0.14 * noise(rng, size, 0.1) + 0.07 * noise(rng, size, 1.4)
+    value = 1 + 0.13 * noise(rng, size, 0.1) + 0.04 * noise(rng, size, 1.4)
     return _finish(value[..., None] * rgb)
 
 
@@ -147,8 +147,8 @@ def facade(rng: np.random.Generator, size: int = 256) -> np.ndarray:
     return out
 
 
-def sky(rng: np.random.Generator, height: int = 640, width: int = 2560) -> np.ndarray:
-    """Sky above, hills or roofs at the horizon, haze below; wraps around."""
+def sky(rng: np.random.Generator, height: int = 256, width: int = 1024) -> np.ndarray:
+    """Sky above, haze at and below the horizon; wraps around."""
     up = np.linspace(1, -1, height)[:, None]
     blue = np.array([0.36, 0.55, 0.85]) if rng.uniform() < 0.65 else np.full(3, rng.uniform(0.7, 0.9))
     horizon = np.array([0.86, 0.89, 0.92]) * rng.uniform(0.85, 1.05)
@@ -158,12 +158,6 @@ def sky(rng: np.random.Generator, height: int = 640, width: int = 2560) -> np.nd
     cover = 1 / (1 + np.exp(-3 * (clouds - rng.uniform(-0.5, 2))))
     cover = cover[..., None] * np.clip(up[..., None] * 6, 0, 1)
     out += cover * (np.array([0.96, 0.96, 0.97]) - out)
-    for shade in (0.75, 0.5):  # two rows of hills
-        ridge = noise(rng, 512, float(rng.uniform(1.2, 1.9)))[0]
-        top = 0.01 + shade * rng.uniform(0.01, 0.04) * (ridge - ridge.min())
-        hill = up < np.interp(np.arange(width), np.linspace(0, width, 512), top)[None]
-        tone = (0.4 + 0.45 * shade) * np.array([0.55, 0.62, 0.6]) * rng.uniform(0.7, 1.1)
-        out[hill] = tone * (1 + 0.05 * clouds[hill] + 0.05 * rng.standard_normal(int(hill.sum())))[:, None]
     return _finish(out)
 
 
