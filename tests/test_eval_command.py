@@ -1,6 +1,7 @@
 """``hmcap eval`` from its words to its files, on tiny sets and predictions that are brought."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -300,3 +301,15 @@ def test_a_clip_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert main([*words, "--out", str(tmp_path / "second")]) == 0
     first, second = (tmp_path / n / "results.json" for n in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.network
+@pytest.mark.usefixtures("no_page")
+@pytest.mark.skipif(not os.environ.get("HMCAP_DATA"), reason="set HMCAP_DATA to the folder with gt/ to test it")
+def test_the_solver_is_as_good_on_the_beam_as_is_said(tmp_path):
+    words = ["beam", "--cases", "cam04", "--methods", "solver", "--predictions", str(tmp_path), "--quiet"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    found = values(tmp_path / "out", "beam", "solver")
+    assert found["pa_mpjpe_mm"] < 75
+    assert found["mpjpe_mm"] < 100
+    assert found["detected_percent"] == 100
