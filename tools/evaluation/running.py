@@ -12,7 +12,6 @@ from .records import Case, Measured, Prediction
 from .results import Key, Results, make_results
 from .sources import NotThere, Peer, Source
 
-
 _WORTH_SHOWING = 20
 """Frames below which a case is done before its progress could be read."""
 
