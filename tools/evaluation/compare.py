@@ -108,13 +108,13 @@ def compare_results(a: Results, b: Results, name_a: str = "a", name_b: str = "b"
     cases are drawn; with fewer, stretches of one second (single pictures: frames), because neighbouring frames are
     no independent witnesses.
     """
-    notes = [*_only_in_one("set", a.sets, b.sets, name_a, name_b)]
+    notes = [*_only_in_one("set", a.sets, b.sets)]
     pairs = []
     for set_name in (s for s in a.sets if s in b.sets):
         one, other = a.sets[set_name], b.sets[set_name]
-        notes += _only_in_one(f"{set_name}: method", one.methods, other.methods, name_a, name_b)
+        notes += _only_in_one(f"{set_name}: method", one.methods, other.methods)
         for method in methods_in_order(m for m in one.methods if m in other.methods):
-            pairs.append(_pair(set_name, method, one, other, name_a, name_b))
+            pairs.append(_pair(set_name, method, one, other))
     for method in methods_in_order(m for m in a.methods if m in b.methods):
         notes += _made_otherwise(method, a.methods[method], b.methods[method])
     return Comparison(name_a, name_b, tuple(pairs), tuple(notes))
@@ -129,9 +129,14 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         table = Table(box=None, pad_edge=False, show_edge=False, header_style="", padding=(0, 2, 0, 0))
         for heading in ("", "", "a", "b", "b - a", "%", "95 % of b - a", " "):
             table.add_column(heading, justify="left" if heading.strip() == "" else "right")
-        for change in pair.changes:
+        different = [c for c in pair.changes if c.verdict != SAME]
+        for change in different:
             table.add_row(*_cells(change, arrows_for(console)))
-        console.print(table)
+        if different:
+            console.print(table)
+        alike = len(pair.changes) - len(different)
+        if alike:
+            console.print(Text(f"{alike} measure{'' if alike == 1 else 's'} alike as printed", "dim"))
         if pair.worst:
             console.print(Text("cases that became worse:"))
         for worse in pair.worst:
@@ -160,12 +165,12 @@ def _signed(value: float, measure: Measure) -> str:
     return f"{round(value, measure.digits) + 0.0:+.{measure.digits}f}"
 
 
-def _pair(set_name: str, method: str, one: SetResult, other: SetResult, name_a: str, name_b: str) -> Pair:
+def _pair(set_name: str, method: str, one: SetResult, other: SetResult) -> Pair:
     all_a, all_b = one.methods[method], other.methods[method]
     both = [c for c in all_a.cases if c in all_b.cases]
     a, b = (gather({c: r.cases[c] for c in both}) for r in (all_a, all_b))
-    notes = [*_only_in_one("case", all_a.cases, all_b.cases, name_a, name_b)]
-    notes += _only_in_one("measure", a.values, b.values, name_a, name_b, lambda n: measure_named(n).title)
+    notes = [*_only_in_one("case", all_a.cases, all_b.cases)]
+    notes += _only_in_one("measure", a.values, b.values, lambda n: measure_named(n).title)
     lengths = [c for c in both if one.cases[c].frames != other.cases[c].frames]
     if lengths:
         notes.append(f"Not the same number of frames in {_listed(lengths)}: the truth was not the same.")
@@ -244,11 +249,9 @@ def _only_in_one(
     thing: str,
     a: Mapping[str, object],
     b: Mapping[str, object],
-    name_a: str,
-    name_b: str,
     title: Callable[[str], str] = str,
 ) -> Iterator[str]:
-    for one, other, name in ((a, b, name_a), (b, a, name_b)):
+    for one, other, name in ((a, b, "a"), (b, a, "b")):
         only = [title(k) for k in one if k not in other]
         if only:
             plural = "s" if len(only) > 1 else ""

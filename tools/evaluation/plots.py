@@ -21,6 +21,7 @@ _SHAPE_MEASURES = ("mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "hand_pa_mpjpe_mm", "a
 MAX_CASES = 6
 _MAX_BARS = 30
 _MIN_SAMPLES = 5
+_MAX_STEPS = 300
 _MAX_POINTS = 600
 _MIN_TRACK_M = 0.1
 
@@ -132,8 +133,9 @@ def _distribution(set_name: str, found: SetResult, measure: Measure, styles: Sty
         ax = figure.subplots()
         for method, values in samples.items():
             colour, dashes = styles[method]
-            share = np.linspace(0, 100, min(len(values), 400))
-            ax.plot(np.percentile(values, share), share, color=colour, ls=dashes, lw=1.8)
+            share = np.linspace(0, 100, 1 + min(len(values), _MAX_STEPS))
+            steps = np.concatenate((values[:1], np.percentile(values, share[1:], method="inverted_cdf")))
+            ax.step(steps, share, where="post", color=colour, ls=dashes, lw=1.8)
         # The last hundredth may reach far out.
         ax.set_xlim(0, max(1.15 * max(float(np.percentile(v, 99)) for v in samples.values()), 1e-6))
         ax.set_ylim(0, 100)

@@ -30,7 +30,7 @@ class CaseResult:
     weights: Mapping[str, float]
     """A weight for every value."""
     per_frame: Mapping[str, np.ndarray]
-    """(T,) each, to 7 significant digits; NaN where the measure is not defined."""
+    """(T,) each, to 5 significant digits; NaN where the measure is not defined."""
     per_joint: Mapping[str, Mapping[str, float]]
 
 

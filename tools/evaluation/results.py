@@ -36,7 +36,7 @@ RESAMPLINGS = 2000
 _SEED = 1
 _AT_ONCE = 1_000_000
 """Draws in memory together."""
-_DIGITS = 7
+_DIGITS = 5
 """Significant digits that are kept of values of single frames."""
 
 Key = tuple[str, str, str]

@@ -301,7 +301,8 @@ def _dump(value: Any, depth: int) -> str:
     if isinstance(value, list):
         if any(isinstance(v, (Mapping, list)) for v in value):
             return "[" + inner + ("," + inner).join(_dump(v, depth + 1) for v in value) + outer + "]"
-        return "[" + ", ".join(_dump(v, depth) for v in value) + "]"
+        # In one call, because a set has millions of these.
+        return json.dumps([None if isinstance(v, float) and not math.isfinite(v) else v for v in value])
     if isinstance(value, float) and not math.isfinite(value):
         return "null"
     return json.dumps(value, allow_nan=False)
