@@ -26,6 +26,8 @@ DELAY_S = 0.12
 """A finger starts up to this much after the first one."""
 MEAN_HOLD_S = 0.6
 """Mean of the exponentially distributed time that a key pose is held."""
+RELAXED_SHARE = 0.55
+"""Share of the held shapes that are a relaxed hand, varied a little."""
 NOISE_RAD, NOISE_TIME_S = 0.03, 0.35
 """Standard deviation and correlation time of the Ornstein-Uhlenbeck noise on every bend."""
 _MIRROR = np.array([1.0, -1.0, -1.0])
@@ -137,13 +139,11 @@ def hand_motion(
 
 def _one_hand(rng: np.random.Generator, frames: int, fps: float, poses: np.ndarray) -> np.ndarray:
     time_s = np.arange(frames) / fps
-    key = poses[rng.integers(len(poses))]
+    key = _target(rng, poses)
     out = np.broadcast_to(key, (frames, 15, 3)).copy()
     begin_s = float(rng.uniform(0, 1.5 * MEAN_HOLD_S))
     while begin_s < time_s[-1]:
-        target = poses[rng.integers(len(poses))]
-        # Most ways go only a part, as hands seldom form a full sign.
-        target = key + (target - key) * rng.uniform(0.4, 1.0)
+        target = _target(rng, poses)
         delays = rng.uniform(0, DELAY_S, 5)
         delays -= delays.min()
         lasts = rng.uniform(*MOVE_S) * rng.uniform(0.85, 1.15, 5)
@@ -154,6 +154,13 @@ def _one_hand(rng: np.random.Generator, frames: int, fps: float, poses: np.ndarr
         begin_s += float((delays + lasts).max() + rng.exponential(MEAN_HOLD_S))
         key = target
     return out
+
+
+def _target(rng: np.random.Generator, poses: np.ndarray) -> np.ndarray:
+    """A key pose, mostly only in part: at work and at rest hands are near the relaxed shape, and seldom form a sign."""
+    share = rng.uniform(0.05, 0.4) if rng.random() < RELAXED_SHARE else rng.uniform(0.5, 1.0)
+    relaxed = _shape(_PLAIN["relaxed"])
+    return relaxed + (poses[rng.integers(len(poses))] - relaxed) * share
 
 
 def minimum_jerk(u: np.ndarray) -> np.ndarray:
