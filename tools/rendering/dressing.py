@@ -83,7 +83,7 @@ def dress(body: BodyModel, look: Appearance) -> list[Layer]:
     end = hip + (knee - hip) * look.leg if look.leg < 1 else knee + (ankle - knee) * (look.leg - 1)
     trousers = np.minimum(waist - v[:, 1], v[:, 1] - end)
     below = np.clip((hip - v[:, 1]) / (hip - ankle), 0, 1)
-    trouser_m = look.trousers.loose_m * (0.5 + 0.5 * fold) * (0.6 + 0.8 * below)
+    trouser_m = look.trousers.loose_m * (0.6 + 0.4 * fold) * (0.7 + 1.3 * np.minimum(below, 0.75))
     shirt_m = look.shirt.loose_m * (0.4 + 0.6 * fold)
     shirt_m = shirt_m + (trouser_m + 0.004) * np.clip((waist + 0.02 - v[:, 1]) / 0.03, 0, 1)
     shoe = (ankle + look.shoe_m) - v[:, 1]

@@ -6,7 +6,7 @@ Pixel centres lie at half pixels of the continuous coordinates.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -16,6 +16,7 @@ from ...models.camera import Camera
 from .light import temperature_rgb
 
 _MIDDLE = 0.20
+_GREY = np.array([[0.3, 0.59, 0.11]], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +83,6 @@ def pinhole_of(camera: Camera) -> Camera:
         int(right - left), int(bottom - top), camera.fx_px, camera.fy_px,
         camera.cx_px - float(left), camera.cy_px - float(top), (), camera.source,
     )  # fmt: skip
-
-
-def jittered(pinhole: Camera, index: int) -> Camera:
-    """The camera moved by part of a pixel, another part for every sub-exposure ``index`` (Halton's sequence in bases 2
-    and 3): the mean of several drawings then has smooth edges even where a renderer takes one sample a pixel."""
-
-    def halton(base: int) -> float:
-        i, f, out = index + 1, 1.0, 0.0
-        while i:
-            f /= base
-            out += f * (i % base)
-            i //= base
-        return out - 0.5
-
-    return replace(pinhole, cx_px=pinhole.cx_px + halton(2), cy_px=pinhole.cy_px + halton(3))
 
 
 def _straighten(px: np.ndarray, camera: Camera) -> np.ndarray:
@@ -167,13 +153,14 @@ def develop(
         light = light + deviation * rng.standard_normal(light.shape, dtype=np.float32)
     picture = _tone(light, film.contrast)
     if film.saturation != 1:
-        grey = (picture @ np.array([0.3, 0.59, 0.11], np.float32))[..., None]
-        picture = grey + film.saturation * (picture - grey)
+        grey = cv2.merge([cv2.transform(picture, _GREY)] * 3)
+        picture = cv2.addWeighted(picture, film.saturation, grey, 1 - film.saturation, 0)
     if film.chroma_px > 0:
-        grey = picture @ np.array([0.3, 0.59, 0.11], np.float32)
-        picture = cv2.GaussianBlur(picture - grey[..., None], (0, 0), film.chroma_px * scale + 0.3) + grey[..., None]
+        grey = cv2.merge([cv2.transform(picture, _GREY)] * 3)
+        picture = cv2.GaussianBlur(picture - grey, (0, 0), film.chroma_px * scale + 0.3) + grey
     if film.sharpening > 0:
-        picture = picture + film.sharpening * (picture - cv2.GaussianBlur(picture, (0, 0), 1.0 * scale + 0.3))
+        smooth = cv2.GaussianBlur(picture, (0, 0), 1.0 * scale + 0.3)
+        picture = cv2.addWeighted(picture, 1 + film.sharpening, smooth, -film.sharpening, 0)
     out = np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
     if film.jpeg:
         _, packed = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, film.jpeg])
@@ -190,9 +177,21 @@ def _vignette(width: int, height: int, strength: float) -> np.ndarray:
     return (1 - strength * r2)[..., None].astype(np.float32)
 
 
+_STEPS = 4096
+_BRIGHTEST = 4.0
+"""Light beyond this is white whatever the curve."""
+
+
 def _tone(light: np.ndarray, contrast: float) -> np.ndarray:
     """sRGB in 0..1: a shoulder that keeps highlights, then the sRGB curve with an S about middle grey."""
-    light = np.maximum(light, 0)
+    # A table over the root of the light: steps finer than an 8-bit picture shows.
+    index = cv2.sqrt(np.clip(light, 0, _BRIGHTEST, dtype=np.float32)) * ((_STEPS - 1) / _BRIGHTEST**0.5) + 0.5
+    return _curve(contrast)[index.astype(np.int16)]
+
+
+@lru_cache(maxsize=8)
+def _curve(contrast: float) -> np.ndarray:
+    light = np.linspace(0, _BRIGHTEST**0.5, _STEPS) ** 2
     rolled = np.where(light > 0.6, 0.6 + 0.4 * np.tanh((light - 0.6) / 0.55), light)
     srgb = np.where(rolled <= 0.0031308, 12.92 * rolled, 1.055 * np.maximum(rolled, 1e-6) ** (1 / 2.4) - 0.055)
     curved = srgb * srgb * (3 - 2 * srgb)

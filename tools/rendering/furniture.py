@@ -74,10 +74,10 @@ def _leaves(
     normal = way + 0.6 * np.cross(along, across)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     uv = rng.uniform(size=(count, 1, 2)) + np.array([[0, 0], [0.1, 0.1], [0, 0.2], [-0.1, 0.1]])
-    k = 4 * np.arange(count)[:, None]
+    faces = (4 * np.arange(count)[:, None, None] + np.array([[0, 1, 2], [0, 2, 3]])).reshape(-1, 3)
     return Mesh(
         v.astype(np.float32), np.repeat(normal, 4, axis=0).astype(np.float32),
-        uv.reshape(-1, 2).astype(np.float32), np.concatenate([k + np.array([0, 1, 2]), k + np.array([0, 2, 3])]), textures.foliage(rng),
+        uv.reshape(-1, 2).astype(np.float32), faces, textures.foliage(rng),
     )  # fmt: skip
 
 
