@@ -14,7 +14,7 @@ from hmcap.tools.evaluation.published import PUBLISHED
 from hmcap.tools.evaluation.records import LIMBS, Case, Measured, Motion3D, Prediction
 from hmcap.tools.evaluation.results import make_results, read_json, write_json
 from hmcap.tools.evaluation.results_file import to_text
-from hmcap.tools.evaluation.rows import methods_in_order, table_rows
+from hmcap.tools.evaluation.rows import kind_of, methods_in_order, table_rows
 from hmcap.tools.evaluation.sets.registry import SETS
 from hmcap.tools.evaluation.table import print_tables
 from rich.console import Console
@@ -171,14 +171,22 @@ def test_higher_is_better_where_the_measure_says_so() -> None:
     assert not table_rows("s", one_value("s", "unheard_of", solver=80.0, other=90.0).sets["s"])[0].best
 
 
+def test_the_truth_competes_with_nobody() -> None:
+    values = {"solver": 50.0, "mediapipe": 60.0, "truth": 0.0}
+    assert table_rows("s", one_value("s", "mpjpe_mm", **values).sets["s"])[0].best == {"solver"}
+
+
 def test_ours_come_before_the_peers() -> None:
-    assert methods_in_order(["a", "networks", "mediapipe", "solver-fast", "solver"]) == [
+    assert methods_in_order(["truth", "zebra", "a", "networks", "mediapipe", "solver-fast", "solver"]) == [
         "solver",
         "solver-fast",
         "networks",
         "a",
         "mediapipe",
+        "zebra",
+        "truth",
     ]
+    assert [kind_of(n) for n in ("solver-live", "solverless", "truth")] == ["ours", "peer", "check"]
 
 
 def test_arrows_give_way_where_they_cannot_be_written() -> None:

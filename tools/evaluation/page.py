@@ -18,7 +18,7 @@ from .rows import (
     Row,
     frames_compared,
     in_order,
-    is_ours,
+    kind_of,
     measure_named,
     methods_in_order,
     plain,
@@ -152,7 +152,7 @@ def _direction(measure: Measure) -> str:
 
 
 def _method_head(method: str) -> str:
-    return f'<th scope="col"><small>{"ours" if is_ours(method) else "peer"}</small><br>{_e(method)}</th>'
+    return f'<th scope="col"><small>{kind_of(method)}</small><br>{_e(method)}</th>'
 
 
 def _cell(row: Row, method: str) -> str:

@@ -16,7 +16,7 @@ from .plot_svg import Styles
 from .records import Case, Prediction
 from .result_records import SetResult
 from .results import Key
-from .rows import Measure
+from .rows import TRUTH, Measure
 
 HEIGHT_PX = 340
 _QUALITY = 80
@@ -82,6 +82,7 @@ def worst_pictures(
             if case in by_name and (by_name[case].set_name, case, method) in predictions
         ]
         for method in found.methods
+        if method != TRUTH
     }
     images: dict[tuple[str, int], np.ndarray] = {}
     problems: list[str] = []

@@ -11,7 +11,7 @@ from .plot_svg import INK, Plot, Styles, need_matplotlib, to_svg
 from .records import HIPS, Case, Motion3D, Prediction
 from .result_records import SetResult
 from .results import Key
-from .rows import Measure, measure_named, methods_in_order, plain
+from .rows import TRUTH, Measure, measure_named, methods_in_order, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -207,7 +207,7 @@ def _paths(set_name: str, styles: Styles, cases: Sequence[Case], predictions: Ma
         if case.set_name != set_name or truth is None or _length_m(truth) < _MIN_TRACK_M:
             continue
         tracks = {}
-        for method in styles:
+        for method in (m for m in styles if m != TRUTH):
             prediction = predictions.get((set_name, case.name, method))
             track = None if prediction is None else root_track_m(prediction.motion)
             if track is not None and np.isfinite(track).all(axis=1).sum() >= 3:
@@ -224,10 +224,10 @@ def _paths(set_name: str, styles: Styles, cases: Sequence[Case], predictions: Ma
         axes = _grid(figure, len(shown), columns=3)
         for ax, (name, truth, tracks) in zip(axes, shown, strict=True):
             ax.set_title(plain(name), fontsize=9, loc="left")
-            for method, track in {"truth": truth, **tracks}.items():
+            for method, track in {TRUTH: truth, **tracks}.items():
                 colour, dashes = styles[method] if method in tracks else (INK, "-")
                 x, z = track[_evenly(len(track))][:, [0, 2]].T
-                ax.plot(x, z, color=colour, ls=dashes, lw=2.2 if method == "truth" else 1.4)
+                ax.plot(x, z, color=colour, ls=dashes, lw=2.2 if method == TRUTH else 1.4)
             start = truth[np.isfinite(truth).all(axis=1)][0]
             ax.plot(start[0], start[2], "o", color=INK, ms=4)
             ax.set_aspect("equal", adjustable="datalim")

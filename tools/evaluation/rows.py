@@ -10,6 +10,8 @@ from .result_records import Results, SetResult, Value
 
 OURS = ("solver", "networks", "landmarks")
 """Methods of this software; their variants begin with the name and a dash. All others are peers."""
+TRUTH = "truth"
+"""The method that says the truth, to check a set; it competes with nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +85,20 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda n: (known.index(n) if n in METRICS else len(known), n))
 
 
-def is_ours(method: str) -> bool:
-    """Whether a method is one of this software."""
-    return any(method == name or method.startswith(f"{name}-") for name in OURS)
+def kind_of(method: str) -> str:
+    """Whose a method is: "ours", "peer", or "check" for the truth put forward as a prediction."""
+    if method == TRUTH:
+        return "check"
+    return "ours" if _place_in_ours(method) < len(OURS) else "peer"
 
 
 def methods_in_order(names: Iterable[str]) -> list[str]:
-    """Our methods, then the peers; each by name, but in the order of ``OURS``."""
+    """Our methods in the order of ``OURS``, then the peers by name, then the truth."""
+    return sorted(set(names), key=lambda name: (_place_in_ours(name), name == TRUTH, name))
 
-    def place(name: str) -> tuple[int, str]:
-        return next((k for k, own in enumerate(OURS) if is_ours(name) and name.startswith(own)), len(OURS)), name
 
-    return sorted(set(names), key=place)
+def _place_in_ours(method: str) -> int:
+    return next((k for k, own in enumerate(OURS) if method == own or method.startswith(f"{own}-")), len(OURS))
 
 
 def table_rows(set_name: str, found: SetResult) -> list[Row]:
@@ -110,7 +114,7 @@ def table_rows(set_name: str, found: SetResult) -> list[Row]:
 
 def _best(measure: Measure, values: dict[str, Value]) -> frozenset[str]:
     # By what is printed: a difference that nobody sees makes nobody the best.
-    shown = {m: round(v.value, measure.digits) for m, v in values.items() if math.isfinite(v.value)}
+    shown = {m: round(v.value, measure.digits) for m, v in values.items() if m != TRUTH and math.isfinite(v.value)}
     if measure.lower_is_better is None or len(shown) < 2:
         return frozenset()
     best = min(shown.values()) if measure.lower_is_better else max(shown.values())

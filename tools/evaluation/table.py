@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .result_records import Results
-from .rows import Measure, Row, frames_compared, is_ours, methods_in_order, plain, set_notes, table_rows
+from .rows import Measure, Row, frames_compared, kind_of, methods_in_order, plain, set_notes, table_rows
 
 
 def print_tables(results: Results, console: Console) -> None:
@@ -43,7 +43,7 @@ def set_table(results: Results, set_name: str, *, stars: bool, arrows: tuple[str
     table.add_column(Text(f"{arrows[0]} lower is better\n{arrows[1]} higher is better", "dim"))
     table.add_column("")
     for method in methods:
-        table.add_column(_heading("ours" if is_ours(method) else "peer", method, stars), justify="right", no_wrap=True)
+        table.add_column(_heading(kind_of(method), method, stars), justify="right", no_wrap=True)
     if with_papers:
         table.add_column(_heading("paper", "", False), style="dim")
     for row in rows:
