@@ -30,7 +30,7 @@ Full-body motion capture from one camera: body, hands and feet in world space.
 _OUTRO = "Exit codes: 0 done, 1 a problem with the input or the machine, 2 wrong usage. Ctrl-C ends a capture cleanly."
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Reports wrong usage like every other error, and suggests the nearest option."""
 
     def error(self, message: str) -> NoReturn:
@@ -87,7 +87,7 @@ def capture_parser() -> argparse.ArgumentParser:
     """Parser of ``hmcap --video`` and ``hmcap --webcam``; what is not typed keeps the default of ``CaptureOptions``."""
     from .exporters import EXPORTERS, NAMINGS, UP_AXES
 
-    parser = _Parser(
+    parser = Parser(
         "hmcap", usage="hmcap (--video FILE | --webcam INDEX) [options]", description=_INTRO, epilog=_OUTRO,
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, argument_default=argparse.SUPPRESS,
     )  # fmt: skip
@@ -184,7 +184,7 @@ def export_parser() -> argparse.ArgumentParser:
     """Parser of ``hmcap export``."""
     from .exporters import EXPORTERS, NAMINGS, UP_AXES
 
-    parser = _Parser(
+    parser = Parser(
         "hmcap export", description="Write files from a recorded take, without running the networks again.",
         allow_abbrev=False, argument_default=argparse.SUPPRESS,
     )  # fmt: skip
@@ -217,8 +217,8 @@ def _export(words: list[str]) -> int:
 
 def models_parser() -> argparse.ArgumentParser:
     """Parser of ``hmcap models``."""
-    parser = _Parser("hmcap models", description="Network weights: where each comes from, and getting them in place.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    parser = Parser("hmcap models", description="Network weights: where each comes from, and getting them in place.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands.add_parser("list", help="every file with licence, size, checksum and state")
     fetch = commands.add_parser("fetch", help="download what is missing, verified")
     fetch.add_argument("names", metavar="NAME", nargs="*", help="which ones (default: every network)")
@@ -256,7 +256,7 @@ def _models(words: list[str]) -> int:
 
 
 def _doctor(words: list[str]) -> int:
-    parser = _Parser("hmcap doctor", description="What this machine can use, what is missing, and what to type next.")
+    parser = Parser("hmcap doctor", description="What this machine can use, what is missing, and what to type next.")
     _general_options(parser)
     parser.parse_args(words)
     from .doctor import examine

@@ -11,7 +11,7 @@ import platformdirs
 
 from ...engines.backends import get_backend
 from ...models.errors import HmcapError, UsageError
-from ...realtime.cli import _Parser as Parser
+from ...realtime.cli import Parser as Parser
 from ...realtime.progress import Display, open_console
 from .compare import compare, print_comparison
 from .landmarks import EngineOptions, Landmarks
