@@ -20,7 +20,7 @@ h3 { font-size: 1.1rem; margin: 1.6em 0 .3em } h4 { margin: 1em 0 .3em }
 a { color: var(--link) } nav a { margin-right: .9em } small { color: var(--dim); font-weight: normal }
 .key { display: inline-block; margin-right: 1.2em }
 .key i { display: inline-block; width: .9em; height: .9em; border-radius: 2px; margin-right: .4em }
-.wide { overflow-x: auto }
+.wide { overflow-x: auto; position: relative }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal }
 th, td { padding: .25rem .5rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--faint) }
 thead th { vertical-align: bottom; border-bottom: 2px solid var(--dim) }
@@ -40,5 +40,8 @@ svg * { stroke-linejoin: round; stroke-linecap: butt }
 .frame figcaption { font-size: .85rem; color: var(--dim) }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
 dt { font-weight: 600 } dd { margin: 0 0 .5rem 1.2rem }
+@media (max-width: 40rem) {
+  th[scope=row] { white-space: normal; max-width: 8.5rem } td small { display: block; min-width: 0; margin: 0 }
+}
 @media print { body { max-width: none } figure { break-inside: avoid } }
 """
