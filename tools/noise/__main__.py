@@ -47,7 +47,7 @@ def provenance(clips: Sequence[Observation]) -> dict[str, object]:
 def _table(rows: Sequence[Comparison]) -> Table:
     table = Table(title="Held-out clips: observed, model, plain Gaussian")
     for column in ("figure", "observed", "model", "Gaussian", "unit"):
-        table.add_column(column, justify="left" if column in ("figure", "unit") else "right")
+        table.add_column(column, justify="left" if column in ("figure", "unit") else "right", no_wrap=True)
     for r in rows:
         table.add_row(r.name, *(f"{v:.2f}" for v in (r.observed, r.model, r.gaussian)), r.unit)
     return table
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--plots", type=Path, help="folder for plots and the table of figures (figures.json)")
     parser.add_argument("--refresh", action="store_true", help="run the landmark stage again where its output is kept")
     args = parser.parse_args(argv)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         if args.out.suffix != ".npz":
             raise UsageError(f"--out takes a file that ends in .npz; found {args.out}.")
@@ -81,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         totals = summary(rows)
         for name, (ours, plain) in totals.items():
             console.print(f"{name}: model {ours:.3f}, Gaussian {plain:.3f}", highlight=False)
+        frames = sum(c.frames for c in clips)
+        present, hands = (100 * sum(getattr(c, k).sum() for c in clips) / frames for k in ("present", "found"))
+        console.print(f"all clips: person found in {present:.1f} %, a hand in {hands / 2:.1f} % of the frames")
         strangers = 100 * sum(residuals(c).strangers * c.frames for c in clips) / sum(c.frames for c in clips)
         both, truth_only, rods_only = (100 * v for v in flag_agreement(clips))
         console.print(

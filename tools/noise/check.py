@@ -137,6 +137,11 @@ def figures(clips: Sequence[Observation]) -> dict[str, tuple[float, str]]:
             100 * float(np.sqrt(np.nanmean(np.concatenate(centred) ** 2))) if len(values) else np.nan,
             unit,
         )
+        steps = np.concatenate([100 * np.linalg.norm(np.diff(p.error[:, at], axis=0), axis=-1).ravel() for p in parts])
+        steps = steps[np.isfinite(steps)]
+        for q in (50, 90, 99):
+            value = float(np.percentile(steps, q)) if len(steps) else np.nan
+            out[f"{part}: change from frame to frame, {q} %"] = (value, unit)
         for lag in LAGS_S:
             out[f"{part}: autocorrelation {lag:g} s"] = (_autocorrelation(centred, parts, lag), "")
     out |= _rates(clips, parts)
@@ -246,6 +251,7 @@ def summary(rows: Sequence[Comparison]) -> dict[str, tuple[float, float]]:
     for key, chosen, ratio in (
         ("errors in 2-D: typical factor off", [r for r in rows if "quantile" in r.name and "3-D" not in r.name], True),
         ("errors in 3-D: typical factor off", [r for r in rows if "quantile" in r.name and "3-D" in r.name], True),
+        ("jitter: typical factor off", [r for r in rows if "frame to frame" in r.name], True),
         ("autocorrelation: mean difference", [r for r in rows if "autocorrelation" in r.name], False),
         ("calibration: mean difference, points", [r for r in rows if r.name.startswith("confidence")], False),
     ):

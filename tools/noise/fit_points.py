@@ -1,4 +1,4 @@
-"""Fits the 2-D part of the noise model: bias, covariance, scales and tails of each landmark."""
+"""Fits the 2-D part of the noise model: bias, covariance and scales of each landmark."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,6 @@ import numpy as np
 
 from .events import VIEWS, view_weights
 from .model import BLUR_KNOTS, KIND, SIZE_KNOTS
-from .process import tabulate, to_scores
 from .residuals import Residuals, mirrored
 from .tracks import GROUP, MIRROR, VISIBLE
 
@@ -73,7 +72,7 @@ def robust_bias(values: np.ndarray, hats: np.ndarray, weight: np.ndarray | None 
 
 
 def fit_points(points: Points, kind: int) -> dict[str, np.ndarray]:
-    """Bias, covariance, scales and tails of one kind of point."""
+    """Bias, covariance and scales of one kind of point."""
     e, count = points.error, points.error.shape[1]
     hats = hats_of(points.view)
     flat = e.reshape(len(e), -1)
@@ -88,20 +87,8 @@ def fit_points(points: Points, kind: int) -> dict[str, np.ndarray]:
         scale = curves["of_rows"]
     z = rest / scale[..., None]
     chol = _covariance(z, hats)
-    white = np.linalg.solve(np.einsum("fv,vpab->fpab", hats, chol), z[..., None])[..., 0]
-    white_flat = white.reshape(len(e), -1)
-    seen = np.repeat(points.visible == VISIBLE, 2, axis=1)
-    pooled = tabulate(white_flat)
-    own = [tabulate(white_flat[:, c], pooled) for c in range(2 * count)]
-    scores = np.stack(
-        [
-            np.stack([tabulate(np.where(seen[:, c] == s, white_flat[:, c], np.nan), own[c]) for c in range(2 * count)])
-            for s in (False, True)
-        ]
-    )
     return {
         "bias": bias, "chol": chol, "scale_state": curves["state"], "size": curves["size"], "blur": curves["blur"],
-        "scores": scores,
     }  # fmt: skip
 
 
@@ -190,26 +177,3 @@ def whitened(p: Residuals, fitted: Sequence[dict[str, np.ndarray]]) -> np.ndarra
         rest = (p.error[:, at] - np.einsum("fv,vpc->fpc", hats, f["bias"])) / scale[..., None]
         out[:, at] = np.linalg.solve(np.einsum("fv,vpab->fpab", hats, f["chol"]), rest[..., None])[..., 0]
     return out
-
-
-def scores_of_points(
-    parts: Sequence[Residuals], fitted: Sequence[dict[str, np.ndarray]]
-) -> tuple[list[tuple[np.ndarray, float]], list[tuple[np.ndarray, float]]]:
-    """Normal scores of all clips: of bodies (T, 50), and of hands (T, 42), left and right one after the other."""
-    body, hand = [], []
-    for p in parts:
-        z = whitened(p, fitted)
-        for g in range(3):
-            f, at = fitted[KIND[g]], g == GROUP
-            flat, seen = z[:, at].reshape(len(z), -1), np.repeat(p.visible[:, at] == VISIBLE, 2, axis=1)
-            n = np.stack(
-                [
-                    np.where(
-                        seen[:, c], to_scores(f["scores"][1, c], flat[:, c]), to_scores(f["scores"][0, c], flat[:, c])
-                    )
-                    for c in range(flat.shape[1])
-                ],
-                axis=1,
-            )
-            (body if g == 0 else hand).append((n, p.fps))
-    return body, hand

@@ -7,12 +7,11 @@ import numpy as np
 from .events import VIEWS, by_view
 from .fit_points import MAX_ROWS, PRIOR_FRAMES, hats_of, median, robust_bias
 from .model import KIND
-from .process import tabulate, to_scores
 from .residuals import Residuals, mirrored3
 
 
 def fit_spatial(parts: Sequence[Residuals], kind: int) -> dict[str, np.ndarray]:
-    """Slope, scale, bias, spread and tails of the 3-D of bodies (0) or hands (1)."""
+    """Slope, scale, bias and spread of the 3-D of bodies (0) or hands (1)."""
     slope, scale = _fit_slope(parts, kind)
     rest, view = [], []
     for p in parts:
@@ -34,11 +33,8 @@ def fit_spatial(parts: Sequence[Residuals], kind: int) -> dict[str, np.ndarray]:
     square = np.where(known, np.minimum(np.abs(left), limit) ** 2, 0.0)
     total = square.sum(0) / np.maximum(known.sum(0), 1)
     sd = np.sqrt((hats.T @ square + PRIOR_FRAMES * total) / (hats.T @ known + PRIOR_FRAMES) + 1e-12)
-    z = left / (hats @ sd)
-    pooled = tabulate(z)
     return {
         "slope": slope, "scale": scale, "bias": bias.reshape(VIEWS, -1, 3), "sd": sd.reshape(VIEWS, -1, 3),
-        "scores": np.stack([tabulate(z[:, c], pooled) for c in range(z.shape[1])]),
     }  # fmt: skip
 
 
@@ -80,17 +76,11 @@ def _turned3(p: Residuals, values: np.ndarray, group: int) -> np.ndarray:
     return np.concatenate([values[..., :2] @ np.swapaxes(axes, -1, -2), values[..., 2:]], axis=-1)
 
 
-def scores_of_3d(
-    parts: Sequence[Residuals], spatial: Sequence[dict[str, np.ndarray]]
-) -> tuple[list[tuple[np.ndarray, float]], list[tuple[np.ndarray, float]]]:
-    """Normal scores of the 3-D errors: bodies (T, 99); hands (T, 63), left and right one after the other."""
-    body, hand = [], []
-    for p in parts:
-        for g in range(3):
-            f = spatial[KIND[g]]
-            rest = _rest3(p, g, f["slope"])
-            z = (rest - by_view(f["bias"], p.view[:, g])) / by_view(f["sd"], p.view[:, g])
-            flat = z.reshape(len(z), -1)
-            n = np.stack([to_scores(f["scores"][c], flat[:, c]) for c in range(flat.shape[1])], axis=1)
-            (body if g == 0 else hand).append((n, p.fps))
-    return body, hand
+def standardised(p: Residuals, spatial: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
+    """(T, 75, 3) 3-D errors of a clip less bias, over their deviation; NaN where there are none."""
+    out = []
+    for g in range(3):
+        f = spatial[KIND[g]]
+        rest = _rest3(p, g, f["slope"])
+        out.append((rest - by_view(f["bias"], p.view[:, g])) / by_view(f["sd"], p.view[:, g]))
+    return np.concatenate(out, axis=1)

@@ -8,10 +8,11 @@
 The model was measured (``python -m hmcap.tools.noise``) on rendered people, against their exact truth. An error of a
 landmark is
 
-    bias(view) + scale(visibility, size, blur) L(view) z
+    bias(view) + scale(visibility, size, blur) L(view) (slow + loudness(limb) jitter)
 
-in units of the body's (or the hand's) size in the picture and in axes that turn with the trunk (the palm). z has heavy
-tails by a table, and comes from a normal process that correlates all landmarks and their past. Confidence depends on
+in units of the body's (or the hand's) size in the picture and in axes that turn with the trunk (the palm). Both parts
+have heavy tails by tables, and come from normal processes that correlate all landmarks and their past; the loudness of
+the jitter comes and goes limb by limb. Confidence depends on
 visibility and on the error's size; hands are found, and people seen, with a probability that depends on size, blur and
 visibility; left and right are exchanged, limbs of the 3-D turned over in depth, for a while each.
 
@@ -28,7 +29,7 @@ import numpy as np
 from scipy.special import expit, ndtri
 
 from ...models.errors import HmcapError
-from ...models.proxies import BODY
+from ...models.proxies import BLAZEPOSE_NAMES, BODY, PROXY_NAMES
 from .events import Events, by_view, exchange, flip
 from .process import KNOTS, Process, at_scores
 from .tracks import GROUP, HIDDEN, OUT, VISIBLE, Conditions, Tracks, centred3d, conditions, turned
@@ -41,10 +42,30 @@ SIZE_KNOTS = np.array([[6.0, 7, 8, 9, 10, 11], [3.0, 4, 5, 6, 7, 8]])
 """Binary logarithm of the size in pixels, where the scale is tabulated, for body and hand."""
 BLUR_KNOTS = np.array([[0.0, 0.01, 0.025, 0.06, 0.15], [0.0, 0.1, 0.25, 0.6, 1.5]])
 """Blur in units of the size, where the scale is tabulated, for body and hand."""
+BODY_LIMBS = ("head", "trunk", "left arm", "right arm", "left leg", "right leg")
+"""Limbs whose jitter is loud or quiet together."""
 ABSENT_POINTS = np.array([20, 23])
 """Proxies that the landmark networks do not have (small toes): always masked."""
 PRESENCE_TERMS = ("one", "log2 size / 256 px", "share outside", "share hidden", "tilt", "cos view")
 FOUND_TERMS = ("one", "log2 size / 32 px", "share outside", "share hidden", "blur", "cos view", "sin view")
+
+
+def _limb(name: str) -> int:
+    side = next((s for s in ("left", "right") if s in name), "")
+    part = name.replace(side, "").strip("_") if side else name
+    if "hand_" in part:
+        return 6 if side == "left" else 7
+    if side and part in ("shoulder", "elbow", "wrist", "pinky", "index", "thumb"):
+        return BODY_LIMBS.index(f"{side} arm")
+    if side and part in ("hip", "knee", "ankle", "big_toe", "small_toe", "heel", "foot_index"):
+        return BODY_LIMBS.index(f"{side} leg")
+    return BODY_LIMBS.index("trunk" if name in ("neck", "mid_hip") else "head")
+
+
+LIMB = np.array([_limb(n) for n in PROXY_NAMES])
+"""(67,) limb of each proxy: one of BODY_LIMBS, or 6 and 7 for the hands."""
+LIMB3 = np.array([*(_limb(n) for n in BLAZEPOSE_NAMES), *(6,) * 21, *(7,) * 21])
+"""(75,) the same for 33 body landmarks and both hands."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +99,11 @@ class NoiseModel:
     scale_blur: np.ndarray
     """(2, 5) factor at BLUR_KNOTS, body and hand."""
     scores: np.ndarray
-    """(2, 92, 17) whitened errors at the normal scores KNOTS: not seen, seen; channels x, y of each point."""
+    """(2, 92, 17) slow part of the whitened errors at the normal scores KNOTS: not seen, seen; x, y of each point."""
+    jitter: np.ndarray
+    """(92, 17) fast part of the whitened errors at normal scores, at loudness 0."""
+    loudness: np.ndarray
+    """(7, 17) logarithm of the factor on the fast part at normal scores: BODY_LIMBS, a hand."""
     slope3: np.ndarray
     """(2, 3) metres per unit of the stature (of the hand's length) that the networks' 3-D gives to truth's x, y, z."""
     scale3: np.ndarray
@@ -88,7 +113,9 @@ class NoiseModel:
     sd3: np.ndarray
     """(8, 54, 3) its standard deviation."""
     scores3: np.ndarray
-    """(162, 17) standardised 3-D errors at the normal scores KNOTS."""
+    """(162, 17) slow part of the standardised 3-D errors at the normal scores KNOTS."""
+    jitter3: np.ndarray
+    """(162, 17) their fast part, at loudness 0."""
     confidence: np.ndarray
     """(2, 26, 17) confidence at normal scores; not seen, seen; 25 body proxies, a hand."""
     confidence_error: np.ndarray
@@ -105,6 +132,13 @@ class NoiseModel:
     """149 channels: x, y of 25 proxies, x, y, z of 33 landmarks."""
     process_hand: Process
     """105 channels: x, y of 21 proxies, x, y, z of 21 landmarks."""
+    process_jitter: Process
+    """149 channels, as ``process_body``."""
+    process_hand_jitter: Process
+    """105 channels, as ``process_hand``."""
+    process_loudness: Process
+    """6 channels, BODY_LIMBS."""
+    process_hand_loudness: Process
     process_confidence: Process
     """25 channels, body proxies."""
     process_hand_confidence: Process
@@ -125,13 +159,12 @@ class NoiseModel:
         batch, frames = tracks.xy_px.shape[:-3], tracks.xy_px.shape[-3]
         step = np.broadcast_to(1 / np.asarray(fps, np.float64)[..., None], (*batch, frames))
         body_view = cond.view_rad[..., 0]
-        n_body = self.process_body.sample(rng, batch, step)
-        n_hand = np.swapaxes(self.process_hand.sample(rng, (*batch, 2), step[..., None, :]), -2, -3)
+        slow = _by_points(rng, self.process_body, self.process_hand, step)
+        fast = _by_points(rng, self.process_jitter, self.process_hand_jitter, step)
+        loud = self._loudness(rng, step)
 
         # 2-D
-        hand2 = n_hand[..., :42].reshape(*batch, frames, 2 * 21, 2)
-        u = np.concatenate([n_body[..., :50].reshape(*batch, frames, 25, 2), hand2], axis=-2)
-        error = self.errors(cond, tracks.visible, u)
+        error = self.errors(cond, tracks.visible, slow[0], fast[0], loud)
         size = cond.size_px[..., GROUP, None]
         swaps = self.swaps.sample(rng, body_view, step)
         xy = exchange(tracks.xy_px + size * turned(cond, error, GROUP, back=True), swaps)
@@ -153,7 +186,7 @@ class NoiseModel:
         confidence[..., ABSENT_POINTS] = 0
 
         # 3-D
-        body3, hands3 = self._relative3d(rng, tracks, cond, n_body[..., 50:], n_hand[..., 42:], step)
+        body3, hands3 = self._relative3d(rng, tracks, cond, slow[1], fast[1], loud, step)
         blind = self.no_depth.sample(rng, body_view, step)[..., 0]
         body3 = np.where((present & ~blind)[..., None, None], body3, np.nan)
         hands3 = np.where(found[..., None, None], hands3, np.nan)
@@ -173,12 +206,24 @@ class NoiseModel:
         size = curve(SIZE_KNOTS, self.scale_size, KIND, np.log2(np.maximum(cond.size_px, 1.0)))[..., GROUP]
         return self.scale_state[visible, POINT] * size * curve(BLUR_KNOTS, self.scale_blur, kind, cond.blur)
 
-    def errors(self, cond: Conditions, visible: np.ndarray, normal: np.ndarray) -> np.ndarray:
-        """(..., T, 67, 2) errors in units and axes of the groups, from the processes' values (..., T, 67, 2)."""
+    def _loudness(self, rng: np.random.Generator, step: np.ndarray) -> np.ndarray:
+        """(..., T, 8) factor on the jitter: BODY_LIMBS, left hand, right hand."""
+        batch = step.shape[:-1]
+        body = self.process_loudness.sample(rng, batch, step)
+        hands = self.process_hand_loudness.sample(rng, (*batch, 2), step[..., None, :])[..., 0]
+        n = np.concatenate([body, np.swapaxes(hands, -1, -2)], axis=-1)
+        return np.exp(at_scores(self.loudness, np.array([0, 1, 2, 3, 4, 5, 6, 6]), n))
+
+    def errors(
+        self, cond: Conditions, visible: np.ndarray, slow: np.ndarray, fast: np.ndarray, loud: np.ndarray
+    ) -> np.ndarray:
+        """(..., T, 67, 2) errors in units and axes of the groups, from the processes' values for the slow and the fast
+        part (..., T, 67, 2) and the loudness of the latter (..., T, 8)."""
         seen = (visible == VISIBLE).astype(np.int64)
         channel = POINT[:, None] * 2 + np.arange(2)
         flat = self.scores.reshape(-1, len(KNOTS))
-        z = at_scores(flat, seen[..., None] * self.scores.shape[1] + channel, normal)
+        z = at_scores(flat, seen[..., None] * self.scores.shape[1] + channel, slow)
+        z = z + loud[..., LIMB, None] * at_scores(self.jitter, channel, fast)
         L = by_point(self.chol, cond.view_rad)
         spread = (L @ z[..., None])[..., 0] * self.scale(cond, visible)[..., None]
         return by_point(self.bias, cond.view_rad) + spread
@@ -208,18 +253,19 @@ class NoiseModel:
         rng: np.random.Generator,
         tracks: Tracks,
         cond: Conditions,
-        n_body: np.ndarray,
-        n_hand: np.ndarray,
+        slow: np.ndarray,
+        fast: np.ndarray,
+        loud: np.ndarray,
         step: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         batch, frames = step.shape[:-1], step.shape[-1]
         body, hands = centred3d(tracks, cond)
         body = flip(body, self.flips.sample(rng, cond.view_rad[..., 0], step))
         stretch = np.exp(self.scale3[[0, 1, 1]] * rng.standard_normal((*batch, 1, 3)))[..., None, None]
-        n = np.concatenate([n_body.reshape(*batch, frames, 33, 3), n_hand.reshape(*batch, frames, 42, 3)], axis=-2)
         rows = np.concatenate([np.arange(33), *(np.arange(33, 54),) * 2])
         group = np.repeat([0, 1, 2], [33, 21, 21])
-        z = at_scores(self.scores3, rows[:, None] * 3 + np.arange(3), n)
+        channel = rows[:, None] * 3 + np.arange(3)
+        z = at_scores(self.scores3, channel, slow) + loud[..., LIMB3, None] * at_scores(self.jitter3, channel, fast)
         view = cond.view_rad
         parts = [
             by_view(table[:, rows[group == g]], view[..., g]) for table in (self.bias3, self.sd3) for g in range(3)
@@ -242,6 +288,19 @@ class NoiseModel:
         flat = {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in flat.items()}
         with Path(path).open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **flat)
+
+
+def _by_points(
+    rng: np.random.Generator, body: Process, hand: Process, step: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values of the processes of the body and of both hands, for 67 proxies (..., T, 67, 2) and 75 landmarks in 3-D
+    (..., T, 75, 3)."""
+    batch, frames = step.shape[:-1], step.shape[-1]
+    b = body.sample(rng, batch, step)
+    h = np.swapaxes(hand.sample(rng, (*batch, 2), step[..., None, :]), -2, -3)
+    hand2, hand3 = h[..., :42].reshape(*batch, frames, 42, 2), h[..., 42:].reshape(*batch, frames, 42, 3)
+    two = np.concatenate([b[..., :50].reshape(*batch, frames, 25, 2), hand2], axis=-2)
+    return two, np.concatenate([b[..., 50:].reshape(*batch, frames, 33, 3), hand3], axis=-2)
 
 
 def by_point(table: np.ndarray, view_rad: np.ndarray) -> np.ndarray:

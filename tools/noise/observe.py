@@ -60,7 +60,7 @@ class Observation:
 
 
 def networks_version() -> str:
-    """Digest of the landmark networks and of the software around them: the key of a cached observation."""
+    """Digest of the landmark networks and of the software around them: a part of the name of a kept observation."""
     names = {module: REGISTRY[name].sha256 for module, name in DEFAULT_MODELS.items()}
     text = json.dumps({"networks": names, "hmcap": version("hmcap")}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -83,16 +83,19 @@ def observe(
     clips: Sequence[Path], *, refresh: bool = False, tell: Callable[[str], None] | None = None
 ) -> list[Observation]:
     """Every clip with what the landmark stage sees in its video. What it saw is kept beside the clip in
-    ``landmarks-<version>.npz`` and read from there the next time, unless ``refresh``."""
+    ``landmarks-<networks>-<video>.npz``, named by digests of both, and read from there the next time, unless
+    ``refresh``."""
     body = load_body()
     stage: LandmarkStage | None = None
     out = []
     for clip in clips:
-        cache = clip / f"landmarks-{networks_version()}.npz"
+        video = _video(clip)
+        digest = hashlib.sha256(video.read_bytes()).hexdigest()[:12]
+        cache = clip / f"landmarks-{networks_version()}-{digest}.npz"
         if refresh or not cache.is_file():
             stage = stage or LandmarkStage.open()
             stage.reset()
-            with open_source(_video(clip)) as source:
+            with open_source(video) as source:
                 seen = [stage(f.image_rgb, f.index, f.stamp_s) for f in source]
             _write(cache, seen)
             if tell is not None:

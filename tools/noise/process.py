@@ -1,8 +1,9 @@
 """Standard normal noise with memory: many channels, correlated with each other and with their own past.
 
 A process is a sum of parts, each with its own time constant (0: new in every frame; infinite: the same all through a
-take) and its own correlation between the channels: C(tau) = sum_k C_k exp(-tau / tau_k). Time is in seconds, so one
-model serves every frame rate. Whatever is not normal is made so with :class:`Scores` before, and back after.
+take) and its own correlation between the channels: C(lag) = sum_k C_k (1 + lag / tau_k) exp(-lag / tau_k), the memory
+of two low-passes in a row, which moves smoothly (Matern, nu = 3/2). Time is in seconds, so one model serves every frame
+rate. Whatever is not normal is made so by tables (:func:`to_scores`) before, and back after.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-TIME_CONSTANTS_S = (0.0, 0.1, 0.5, 2.5, np.inf)
+TIME_CONSTANTS_S = (0.0, 0.04, 0.15, 0.6, np.inf)
 LAGS_S = (0.0, 1 / 30, 2 / 30, 0.1, 1 / 6, 0.25, 0.4, 0.6, 0.9, 1.3, 2.0, 3.0)
 """Lags at which the autocovariance is measured."""
 KNOTS = np.linspace(-3.2, 3.2, 17)
@@ -42,7 +43,8 @@ class Process:
         out = np.zeros((*batch, frames, channels))
         for k in range(count):
             tau = float(self.time_s[k])
-            draws = 1 if np.isinf(tau) else frames
+            # A process with memory takes one draw more, to begin with.
+            draws = 1 if np.isinf(tau) else frames if tau == 0 else frames + 1
             new = rng.standard_normal((*batch, draws, rank), np.float32) @ self.factor[k].T
             new = new + rng.standard_normal((*batch, draws, channels), np.float32) * np.sqrt(self.diag[k])
             out += new if tau == 0 or np.isinf(tau) else _remembering(new, np.exp(-step / tau))
@@ -55,21 +57,35 @@ class Process:
 
 
 def _remembering(new: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """x_t = keep_t x_(t-1) + sqrt(1 - keep_t^2) new_t along the second to last axis: the only loop over frames."""
-    fresh = np.sqrt(1 - keep**2)[..., None]
+    """Two low-passes in a row along the second to last axis, of unit variance: the only loop over frames.
+
+    new (..., T + 1, C) white; keep (..., T) is exp(-step / tau). x_t = a x_(t-1) + sqrt(1 - a^2) new_t, then
+    y_t = a y_(t-1) + (1 - a) x_t, whose variance is (1 + a^2) / (1 + a)^2 and covariance with x is 1 / (1 + a).
+    """
+    a = keep[..., None]
+    fresh, deviation = np.sqrt(1 - a**2), np.sqrt(1 + a**2) / (1 + a)
+    begin, new = new[..., 0, :], new[..., 1:, :]
     out = np.empty(new.shape)
-    out[..., 0, :] = state = new[..., 0, :]
+    first = a[..., 0, :]
+    y = deviation[..., 0, :] * new[..., 0, :]
+    slope = 1 / (1 + first) / deviation[..., 0, :] ** 2
+    x = slope * y + np.sqrt(np.maximum(1 - slope / (1 + first), 0)) * begin
+    out[..., 0, :] = y / deviation[..., 0, :]
     for t in range(1, new.shape[-2]):
-        out[..., t, :] = state = keep[..., t, None] * state + fresh[..., t, :] * new[..., t, :]
+        keep_t = a[..., t, :]
+        x = keep_t * x + fresh[..., t, :] * new[..., t, :]
+        y = keep_t * y + (1 - keep_t) * x
+        out[..., t, :] = y / deviation[..., t, :]
     return out
 
 
 def _decay(lags_s: np.ndarray, time_s: Sequence[float] | np.ndarray) -> np.ndarray:
-    """(L, K) exp(-lag / tau), with 1 at lag 0 for every tau and 0 elsewhere for tau = 0."""
+    """(L, K) correlation at each lag, with 1 at lag 0 for every tau and 0 elsewhere for tau = 0."""
     lag, tau = np.asarray(lags_s, np.float64)[:, None], np.asarray(time_s, np.float64)[None]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(lag == 0, 0.0, lag / tau)
-    return np.exp(-ratio)
+    ratio = np.minimum(ratio, 700.0)
+    return (1 + ratio) * np.exp(-ratio)
 
 
 def lagged_covariance(
@@ -120,7 +136,7 @@ def fit_process(
     known = np.diagonal(pairs, axis1=1, axis2=2).max(axis=0) > 0
     target = covariance * (1.0 if kin is None else kin)
     target = np.where(np.outer(known, known), target, 0.0)
-    target[0, ~known, ~known] = 1.0
+    target[:, ~known, ~known] = _decay(lags_s, time_s[:1])
     used = pairs.reshape(len(lags_s), -1).max(axis=1) > 0
     basis, target = _decay(lags_s, time_s)[used], target[used]
     parts = np.zeros((len(time_s), channels, channels))
