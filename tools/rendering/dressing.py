@@ -19,7 +19,7 @@ from .appearance import Appearance, Cloth
 from .hairdo import hair_field, hanging_hair
 
 _MARGIN_M = 0.03
-"""Layers reach this far beyond their border, and hide what lies this far within it."""
+"""Layers reach this far beyond their border, and hide what lies this far within it (loose ones farther)."""
 
 
 def _layer(
@@ -88,12 +88,13 @@ def dress(body: BodyModel, look: Appearance) -> list[Layer]:
     shirt_m = shirt_m + (trouser_m + 0.004) * np.clip((waist + 0.02 - v[:, 1]) / 0.03, 0, 1)
     shoe = (ankle + look.shoe_m) - v[:, 1]
     hair = hair_field(a, look)
-    covers = [(shirt, _MARGIN_M), (trousers, _MARGIN_M), *([] if look.barefoot else [(shoe, 0.008)])]
+    deep = [_MARGIN_M + 1.5 * c.loose_m for c in (look.shirt, look.trousers)]
+    covers = [(shirt, deep[0]), (trousers, deep[1]), *([] if look.barefoot else [(shoe, 0.008)])]
     still = np.zeros(len(v))
     eyes = 2.0 * (a.eye > 0.5) - 1
     layers = [_layer(a, "skin", -eyes, still, 0.0, 0, covers), _layer(a, "eye", eyes, still, 0.0, 0, [])]
     rounds = [3 + int(300 * c.loose_m) for c in (look.trousers, look.shirt)]
-    tucked = [(shirt, _MARGIN_M)] if look.hem_m > -0.02 else []
+    tucked = [(shirt, deep[0])]
     layers.append(_layer(a, "cloth", trousers, trouser_m, 0.002, rounds[0], tucked, look.trousers))
     layers.append(_layer(a, "cloth", shirt, shirt_m, 0.003, rounds[1], [], look.shirt))
     if not look.barefoot:

@@ -15,6 +15,8 @@ from .dressing import dress
 from .painting import paint
 from .shader_person import PERSON_FRAGMENTS, PERSON_VERTEX
 
+_INNER_M = 0.12
+
 
 def person_programs(gl: moderngl.Context) -> dict[str, moderngl.Program]:
     """The programs of the person's materials."""
@@ -34,7 +36,11 @@ class _LayerOnCard:
         extra = np.stack((layer.field, layer.along_m, layer.limb), axis=1)
         still = np.concatenate((layer.rest_m, layer.rest_normals, paint, extra), axis=1, dtype=np.float32)
         self._still = gl.buffer(np.ascontiguousarray(still).tobytes())
-        self._index = gl.buffer(np.ascontiguousarray(layer.faces, np.uint32).tobytes())
+        # Only near a border, through a sleeve or under a hem, is the inner side of cloth and hair seen.
+        seen_within = (layer.field[layer.faces] < _INNER_M).any(axis=1) & (layer.kind in ("cloth", "hair"))
+        faces = np.concatenate((layer.faces[seen_within], layer.faces[~seen_within]))
+        self.within = 3 * int(seen_within.sum())
+        self._index = gl.buffer(np.ascontiguousarray(faces, np.uint32).tobytes())
         # Layers that end inside a triangle would cast too much and hide too much there: whole triangles only.
         solid = layer.faces[(layer.field[layer.faces] >= 0).all(axis=1)]
         self._solid = gl.buffer(np.ascontiguousarray(solid, np.uint32).tobytes())
@@ -103,7 +109,8 @@ class PersonOnCard:
         self._common = common
         colours = paint(a, look)
         self._layers = []
-        for layer in dress(body, look):
+        # Outer layers first: they hide most of the skin before it is shaded.
+        for layer in reversed(dress(body, look)):
             own: dict[str, Any] = {"gloss": 0.1}
             if layer.cloth is not None:
                 c = layer.cloth
@@ -136,11 +143,13 @@ class PersonOnCard:
                 for key, value in (self._common | layer.uniforms).items():
                     if key in layer.program:  # a driver drops what the shader does not use
                         layer.program[key] = value
-                # Of closed surfaces the far side is never seen. Picture rows run downwards, so turns are mirrored.
-                closed = layer.layer.kind in ("skin", "eye", "shoe")
+                # Picture rows run downwards, so turns are mirrored.
                 self._gl.front_face = "cw"
+                self._gl.enable(moderngl.CULL_FACE)
+                if layer.within:
+                    self._gl.cull_face = "front"
+                    layer.arrays[name].render(moderngl.TRIANGLES, vertices=layer.within)
                 self._gl.cull_face = "back"
-                (self._gl.enable if closed else self._gl.disable)(moderngl.CULL_FACE)
             layer.arrays[name].render(moderngl.TRIANGLES)
         self._gl.disable(moderngl.CULL_FACE)
 

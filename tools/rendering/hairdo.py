@@ -88,7 +88,7 @@ def _curtain(a: Anatomy, look: Appearance, ear: np.ndarray, half: float, high: f
     y = ear[1] + 0.45 * high - (0.45 * high + look.hair_hangs_m) * down
     below = np.clip((ear[1] - 0.05 - y) / 0.2, 0, 1)
     wide = abs(a.at["left_ear"][0]) + 0.6 * look.hair_m + 0.004 + 0.025 * below
-    deep = half + 0.8 * look.hair_m + 0.006 + 0.035 * below
+    deep = half + 0.8 * look.hair_m + 0.006 + (0.055 + look.shirt.loose_m) * below
     curl = 1 + 0.03 * np.sin(phi * 23 + look.seed % 7) + 0.02 * np.sin(phi * 41 + 9 * down)
     # The upper rows lie within the hair on the scalp.
     tuck = 0.82 + 0.18 * np.clip(down * 4, 0, 1) ** 0.5

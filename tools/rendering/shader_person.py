@@ -45,7 +45,6 @@ float band(float x, float share) { // 0 or 1 with a soft edge of one pixel; peri
 
 _LIT = """
 void main() {
-    if (e.x < 0.0) discard;
     vec3 V = normalize(eye - world);
     Surface s = surface(normalize(n), V);
     vec3 N = s.N, albedo = clamp(s.albedo, 0.003, 0.95);
@@ -155,8 +154,12 @@ Surface surface(vec3 N, vec3 V) {
 }
 """
 
+_CUT = " if (e.x < 0.0) discard;"
+_WHOLE = ("skin", "eye")
+"""Materials without a border."""
 PERSON_FRAGMENTS = {
-    kind: "#version 330\n" + LIGHT + _COMMON + text + _LIT
+    # Without discard, what is hidden already is not shaded.
+    kind: "#version 330\n" + LIGHT + _COMMON + text + (_LIT if kind in _WHOLE else _LIT.replace("{", "{" + _CUT, 1))
     for kind, text in (("skin", _SKIN), ("eye", _EYE), ("cloth", _CLOTH), ("hair", _HAIR), ("shoe", _SHOE))
 }
 """Material -> fragment shader."""
