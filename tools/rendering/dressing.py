@@ -72,7 +72,7 @@ def _shirt_field(a: Anatomy, look: Appearance) -> np.ndarray:
 
 
 def dress(body: BodyModel, look: Appearance) -> list[Layer]:
-    """The layers of a person, skin first."""
+    """The layers of a person, skin first, outermost last."""
     a = Anatomy(body)
     rng = np.random.default_rng(look.seed)
     v, at = a.v, a.at
@@ -104,7 +104,8 @@ def dress(body: BodyModel, look: Appearance) -> list[Layer]:
         edge = np.clip(hair / 0.03, 0.12, 1) ** 0.7
         layers.append(_layer(a, "hair", hair, np.maximum(thick * edge, 0.0015), 0.001, 2, []))
         layers += hanging_hair(a, look, rng)
-    return layers
+    # A body may lack a part, such as eyeballs.
+    return [layer for layer in layers if len(layer.faces)]
 
 
 def _shoe(a: Anatomy, field: np.ndarray, side: str) -> Layer:
