@@ -68,7 +68,7 @@ _LANDSCAPE, _PORTRAIT = (960, 540), (540, 960)
 _GUIDE = tuple(f"bandai/d1_guide_{m}_001" for m in ("feminine", "musical", "proud", "old"))
 _WAVE = tuple(f"bandai/d2_wave-both-hands_{m}" for m in ("active_003", "normal_005", "youthful_002"))
 _CATCH = tuple(f"skillmimic/catch_003_008_catch_0{n}" for n in (12, 13, 14, 15, 16, 17, 18, 20))
-_JUMP = ("cmu_jump/s90_05", "cmu_jump/s90_16", "cmu_jump/s90_17")
+_CARTWHEEL = ("cmu_jump/s90_05", "cmu_papagina/martial_10_p00")
 
 
 def _canonical(name: str, tone: int, motions: tuple[str, ...], size: tuple[int, int], **more: Any) -> ClipSpec:
@@ -93,7 +93,7 @@ def canonical_specs() -> tuple[ClipSpec, ...]:
                    height_m=(0.8, 1.8), body_share=(0.3, 0.7), shutter=blurred),
         _canonical("martial_low_wide", 11, ("cmu_papagina/martial_09",), _LANDSCAPE, camera="handheld",
                    fov_deg=(85, 95), height_m=(0.3, 0.7), body_share=(0.4, 0.95), shutter=sharp, distortion=True),
-        _canonical("cartwheel_blurred", 2, _JUMP, _LANDSCAPE, fov_deg=(50, 85), height_m=(0.8, 2.2),
+        _canonical("cartwheel_blurred", 2, _CARTWHEEL, _LANDSCAPE, fov_deg=(50, 85), height_m=(0.8, 2.2),
                    body_share=(0.2, 0.7), shutter=blurred, indoors=False, distortion=True),
         _canonical("window_behind_things", 8, ("cmu8/washwindow_1_te",), _PORTRAIT, fov_deg=(50, 80),
                    height_m=(1.0, 1.8), body_share=(0.35, 0.8), occluder=True, indoors=True),
