@@ -172,7 +172,7 @@ def _mark(rng: np.random.Generator) -> np.ndarray:
     elif kind == 1:
         cv2.circle(alpha, (96, 96), 92, 255, -1, cv2.LINE_AA)
     else:
-        text = "".join("ABCDEFGHIKLMNOPRSTUVWXYZ"[i] for i in rng.integers(24, size=4))
+        text = textures.print_letters(rng, 4)
         cv2.putText(alpha, text, (8, 115), cv2.FONT_HERSHEY_TRIPLEX, 2.2, 255, 7, cv2.LINE_AA)
     light = ((picture / 255.0) ** 2.2 * 255).astype(np.uint8)
     return np.ascontiguousarray(np.dstack((light, alpha)))

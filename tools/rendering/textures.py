@@ -104,13 +104,18 @@ def poster(rng: np.random.Generator, height: int = 256, width: int = 192) -> np.
             cv2.circle(out, (x, y), int(rng.integers(5, width // 3)), colour, -1, cv2.LINE_AA)
         else:
             cv2.rectangle(out, (x, y), (x + int(rng.integers(5, 90)), y + int(rng.integers(5, 60))), colour, -1)
-    letters = "ABCDEFGHIJKLMNOPRSTUVWXYZ0123456789"
     for _ in range(rng.integers(1, 5)):
-        text = "".join(letters[i] for i in rng.integers(len(letters), size=rng.integers(3, 10)))
+        text = print_letters(rng, int(rng.integers(3, 10)))
         colour = [int(c) for c in _finish(hue(rng, 0.3, rng.choice((0.05, 0.95))))]
         place = (int(rng.integers(width // 3)), int(rng.integers(20, height)))
         cv2.putText(out, text, place, cv2.FONT_HERSHEY_DUPLEX, rng.uniform(0.4, 1.6), colour, 2, cv2.LINE_AA)
     return out
+
+
+def print_letters(rng: np.random.Generator, count: int) -> str:
+    """Random characters without vowels, so that they spell no word, rude or otherwise."""
+    letters = "BDHLMNPRTVXZ23456789"
+    return "".join(letters[i] for i in rng.integers(len(letters), size=count))
 
 
 def books(rng: np.random.Generator, height: int = 256, width: int = 256, rows: int = 4) -> np.ndarray:
