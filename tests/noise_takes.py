@@ -7,8 +7,8 @@ from hmcap.models.body import load_body
 from hmcap.models.camera import Camera
 from hmcap.models.markers import blazepose_rig, proxy_rig
 from hmcap.tools.noise.events import SEGMENTS, exchange, flip
-from hmcap.tools.noise.observe import Observation, tracks_of
-from hmcap.tools.noise.tracks import GROUP, HIDDEN, MIRROR, VISIBLE, Tracks, centred3d, conditions, turned
+from hmcap.tools.noise.observe import Observation
+from hmcap.tools.noise.tracks import GROUP, HIDDEN, MIRROR, VISIBLE, Tracks, centred3d, conditions, tracks_of, turned
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from ...models.errors import HmcapError
 from ...models.markers import blazepose_rig
 from ...models.proxies import Proxies
 from ...realtime.sources import open_source
-from ..motions.virtual_cameras import project_px
 from ..rendering.truth import read_truth
-from .tracks import OUT, VISIBLE, Conditions, Tracks, conditions, visibility
+from .tracks import Conditions, Tracks, conditions, tracks_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,29 +128,6 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             return {k: file[k] for k in ("xy_px", "confidence", "body_xyz_m", "hands_xyz_m", "score")}
     except (ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise HmcapError(f"Expected landmarks in {path}, but it cannot be read ({error}). Delete the file.") from error
-
-
-def tracks_of(
-    proxies_world_m: np.ndarray,
-    body33_world_m: np.ndarray,
-    T_cam_world: np.ndarray,
-    camera: Camera,
-    visible: np.ndarray | None,
-    blur_px: np.ndarray,
-) -> Tracks:
-    """Tracks of proxies (T, 67, 3) and body landmarks (T, 33, 3) in the world, under cameras (T, 4, 4).
-
-    visible (T, 67); None takes the body for a bunch of rods (:func:`.tracks.visibility`).
-    """
-    R, t = T_cam_world[:, None, :3, :3], T_cam_world[:, None, :3, 3]
-    cam, body = ((R @ p[..., None])[..., 0] + t for p in (proxies_world_m, body33_world_m))
-    xy = project_px(camera, T_cam_world, proxies_world_m)
-    size = np.array([camera.width_px, camera.height_px])
-    behind = ~np.all(np.isfinite(xy), axis=-1)
-    xy = np.where(behind[..., None], -10.0 * size, np.clip(xy, -10.0 * size, 10.0 * size))
-    seen = visibility(xy, cam, size) if visible is None else visible
-    seen = np.where(behind, OUT, np.clip(seen, OUT, VISIBLE)).astype(np.uint8)
-    return Tracks(xy, cam, body, seen, blur_px, np.asarray(camera.fx_px), size)
 
 
 def _paired(clip: Path, seen: dict[str, np.ndarray], body: BodyModel) -> Observation:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...models.camera import Camera
 from ...models.proxies import BLAZEPOSE_NAMES, BODY_NAMES, LEFT_HAND, NUM_PROXIES, PROXY_NAMES, RIGHT_HAND
+from ..motions.virtual_cameras import project_px
 
 GROUPS = ("body", "left_hand", "right_hand")
 GROUP = np.repeat([0, 1, 2], [25, 21, 21])
@@ -233,3 +235,26 @@ def _own() -> np.ndarray:
 
 
 _OWN = _own()
+
+
+def tracks_of(
+    proxies_world_m: np.ndarray,
+    body33_world_m: np.ndarray,
+    T_cam_world: np.ndarray,
+    camera: Camera,
+    visible: np.ndarray | None,
+    blur_px: np.ndarray,
+) -> Tracks:
+    """Tracks of proxies (T, 67, 3) and body landmarks (T, 33, 3) in the world, under cameras (T, 4, 4).
+
+    visible (T, 67); None takes the body for a bunch of rods (:func:`visibility`).
+    """
+    R, t = T_cam_world[:, None, :3, :3], T_cam_world[:, None, :3, 3]
+    cam, body = ((R @ p[..., None])[..., 0] + t for p in (proxies_world_m, body33_world_m))
+    xy = project_px(camera, T_cam_world, proxies_world_m)
+    size = np.array([camera.width_px, camera.height_px])
+    behind = ~np.all(np.isfinite(xy), axis=-1)
+    xy = np.where(behind[..., None], -10.0 * size, np.clip(xy, -10.0 * size, 10.0 * size))
+    seen = visibility(xy, cam, size) if visible is None else visible
+    seen = np.where(behind, OUT, np.clip(seen, OUT, VISIBLE)).astype(np.uint8)
+    return Tracks(xy, cam, body, seen, blur_px, np.asarray(camera.fx_px), size)

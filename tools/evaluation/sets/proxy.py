@@ -25,8 +25,7 @@ from ...motions.mocap import Clip, ClipEntry, by_split, list_clips, on_shape, re
 from ...motions.stitch import part_of
 from ...motions.virtual_cameras import VirtualCamera, sample_camera
 from ...noise.model import NoiseModel, load_noise_model
-from ...noise.observe import tracks_of
-from ...noise.tracks import OUT, Tracks
+from ...noise.tracks import OUT, Tracks, tracks_of
 from ..records import BodyParameters, Case, Motion3D
 from ..surface import surface_of
 from .reading import SMPL_NAMES
