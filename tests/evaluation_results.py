@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from hmcap.models.camera import Camera
 from hmcap.tools.evaluation.records import LIMBS, Case, Measured, Motion3D, Prediction
-from hmcap.tools.evaluation.results import Results, make_results
+from hmcap.tools.evaluation.report.results import Results, make_results
 from rich.console import Console
 
 CAMERA = Camera(320, 240, 300.0, 300.0, 160.0, 120.0)

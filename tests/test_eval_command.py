@@ -14,10 +14,10 @@ from hmcap.realtime import cli
 from hmcap.tools.evaluation import command
 from hmcap.tools.evaluation.command import choose_sources, main, set_places
 from hmcap.tools.evaluation.measure import truth_as_prediction
+from hmcap.tools.evaluation.methods.sources import Truth
+from hmcap.tools.evaluation.methods.store import FORMAT
 from hmcap.tools.evaluation.records import Prediction
 from hmcap.tools.evaluation.sets import SETS, SetMissing, load_set
-from hmcap.tools.evaluation.sources import Truth
-from hmcap.tools.evaluation.store import FORMAT
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def words(data, tmp_path, monkeypatch) -> list[str]:
 @pytest.fixture
 def no_page(monkeypatch) -> None:
     """Without the page, which takes longer to draw than all the rest."""
-    monkeypatch.setattr("hmcap.tools.evaluation.page.write_page", lambda *_: None)
+    monkeypatch.setattr("hmcap.tools.evaluation.report.page.write_page", lambda *_: None)
 
 
 def bring(data: Path, folder: Path, set_name: str = "beam", method: str = "other", shift_m: float = 0.1) -> None:

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from evaluation_results import CAMERA, HOSTILE, made, one_value
 from hmcap.models.errors import HmcapError
-from hmcap.tools.evaluation.figures import figures_of
-from hmcap.tools.evaluation.page import page, write_page
-from hmcap.tools.evaluation.pictures import read_rows, worst_frames, worst_pictures
-from hmcap.tools.evaluation.plot_svg import method_styles
-from hmcap.tools.evaluation.plots import main_measures, root_track_m, set_plots
 from hmcap.tools.evaluation.records import LIMBS, Case, Footage, Measured, Motion3D, Prediction
-from hmcap.tools.evaluation.results import make_results
-from hmcap.tools.evaluation.rows import measure_named
+from hmcap.tools.evaluation.report.page import page, write_page
+from hmcap.tools.evaluation.report.pictures import read_rows, worst_frames, worst_pictures
+from hmcap.tools.evaluation.report.plot_svg import method_styles
+from hmcap.tools.evaluation.report.plots import main_measures, root_track_m, set_plots
+from hmcap.tools.evaluation.report.results import make_results
+from hmcap.tools.evaluation.report.stick_figures import figures_of
+from hmcap.tools.evaluation.report.table_rows import measure_named
 
 _VOID = {"meta", "img", "br", "link", "input", "hr"}
 

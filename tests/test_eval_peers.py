@@ -12,11 +12,11 @@ from eval_cases import DOTS, SIZE, DotStage, nothing, picture_case, walk_case, w
 from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.proxies import BLAZEPOSE_NAMES
 from hmcap.tools import peer_mediapipe
-from hmcap.tools.evaluation import peers
-from hmcap.tools.evaluation.landmarks import Landmarks
-from hmcap.tools.evaluation.peers import MediaPipe, PeerMissing, tag_of
+from hmcap.tools.evaluation.methods import peers
+from hmcap.tools.evaluation.methods.landmarks import Landmarks
+from hmcap.tools.evaluation.methods.peers import MediaPipe, PeerMissing, tag_of
+from hmcap.tools.evaluation.methods.sources import NotThere, Peer
 from hmcap.tools.evaluation.records import Case
-from hmcap.tools.evaluation.sources import NotThere, Peer
 
 STUB = '''
 """Stands in for the peer's script: the brightest pixel of each picture is every landmark."""

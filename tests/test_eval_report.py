@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from evaluation_results import CAMERA, HOSTILE, made, one_value, shown, standing
 from hmcap.models.errors import HmcapError
-from hmcap.tools.evaluation.compare import compare, compare_results, print_comparison
 from hmcap.tools.evaluation.metrics import METRICS
-from hmcap.tools.evaluation.published import PUBLISHED
 from hmcap.tools.evaluation.records import LIMBS, Case, Measured, Motion3D, Prediction
-from hmcap.tools.evaluation.results import make_results, read_json, write_json
-from hmcap.tools.evaluation.results_file import to_text
-from hmcap.tools.evaluation.rows import kind_of, methods_in_order, table_rows
+from hmcap.tools.evaluation.report.compare import compare, compare_results, print_comparison
+from hmcap.tools.evaluation.report.published import PUBLISHED
+from hmcap.tools.evaluation.report.results import make_results, read_json, write_json
+from hmcap.tools.evaluation.report.results_file import to_text
+from hmcap.tools.evaluation.report.table import print_tables
+from hmcap.tools.evaluation.report.table_rows import kind_of, methods_in_order, table_rows
 from hmcap.tools.evaluation.sets.registry import SETS
-from hmcap.tools.evaluation.table import print_tables
 from rich.console import Console
 
 

@@ -11,15 +11,14 @@ from hmcap.models.body import load_body
 from hmcap.models.camera import DEFAULT_FOV_DEG
 from hmcap.models.errors import HmcapError
 from hmcap.models.proxies import PROXY_NAMES
-from hmcap.tools.evaluation.fingerprint import case_fingerprint, code_version
-from hmcap.tools.evaluation.footage import GROW, pictures, view_of
-from hmcap.tools.evaluation.head import head_of_case, head_of_motion
-from hmcap.tools.evaluation.landmarks import KEYPOINT_NAMES, Landmarks
+from hmcap.tools.evaluation.first_rows import head_of_case, head_of_motion
 from hmcap.tools.evaluation.measure import measure
-from hmcap.tools.evaluation.methods import JOINT_NAMES, METHODS, Context, Solver, camera_for, solved_motion
-from hmcap.tools.evaluation.records import LIMBS, Case, Motion3D, Prediction
-from hmcap.tools.evaluation.sources import Kept
-from hmcap.tools.evaluation.store import (
+from hmcap.tools.evaluation.methods.fingerprint import case_fingerprint, code_version
+from hmcap.tools.evaluation.methods.footage import GROW, pictures, view_of
+from hmcap.tools.evaluation.methods.landmarks import KEYPOINT_NAMES, Landmarks
+from hmcap.tools.evaluation.methods.own import JOINT_NAMES, METHODS, Context, Solver, camera_for, solved_motion
+from hmcap.tools.evaluation.methods.sources import Kept
+from hmcap.tools.evaluation.methods.store import (
     FORMAT,
     ForeignPrediction,
     is_brought,
@@ -27,6 +26,7 @@ from hmcap.tools.evaluation.store import (
     read_prediction,
     write_prediction,
 )
+from hmcap.tools.evaluation.records import LIMBS, Case, Motion3D, Prediction
 from solver_takes import absent, solved, the_walk
 
 
@@ -285,7 +285,11 @@ def test_the_networks_settings_need_no_network(tmp_path):
 
 
 def test_a_version_follows_the_code():
-    versions = {code_version("models"), code_version("engines.landmarks"), code_version("tools.evaluation.footage")}
+    versions = {
+        code_version("models"),
+        code_version("engines.landmarks"),
+        code_version("tools.evaluation.methods.footage"),
+    }
     assert len(versions) == 3
     assert all(v.startswith("0.") and "+" in v for v in versions)
 

@@ -13,15 +13,15 @@ from ...engines.backends import get_backend
 from ...models.errors import HmcapError, UsageError
 from ...realtime.cli import Parser as Parser
 from ...realtime.progress import Display, open_console
-from .compare import compare, print_comparison
-from .landmarks import EngineOptions, Landmarks
-from .methods import Context
+from .evaluate import Evaluation, evaluate
+from .methods.landmarks import EngineOptions, Landmarks
+from .methods.own import Context
+from .methods.sources import FIRST_ROWS, ON_REQUEST, Source, SourceOptions, find_sources
 from .records import Case
-from .results import write_json
-from .running import Evaluation, evaluate
+from .report.compare import compare, print_comparison
+from .report.results import write_json
+from .report.table import print_tables
 from .sets.registry import SETS, SetMissing, load_set
-from .sources import FIRST_ROWS, ON_REQUEST, Source, SourceOptions, find_sources
-from .table import print_tables
 
 DATA_ENVIRONMENT = "HMCAP_DATA"
 _INTRO = """\
@@ -226,7 +226,7 @@ def _report(found: Evaluation, options: argparse.Namespace, display: Display, me
     results = found.results()
     print_tables(results, open_console(options.quiet))
     if options.out is not None:
-        from .page import write_page  # draws with matplotlib, which not everyone has
+        from .report.page import write_page  # draws with matplotlib, which not everyone has
 
         out = Path(options.out).expanduser()
         write_json(results, out / "results.json")

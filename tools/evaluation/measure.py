@@ -13,7 +13,7 @@ from ...models.skeleton import CONTACT_POINTS, JOINT_NAMES, NUM_BODY_JOINTS
 from . import metrics as m
 from .checks import checked, frame_numbers
 from .records import HIPS, Case, Measured, Motion3D, Prediction, Surface
-from .sheet import Sheet
+from .score_sheet import Sheet
 from .surface import surface_of
 
 _SLICE = 32

@@ -23,7 +23,7 @@ from ...models.camera import Camera
 from ...models.errors import HmcapError
 from ...models.proxies import LEFT_HAND, PROXY_NAMES, RIGHT_HAND, Proxies
 from ...realtime.sources import open_source
-from ..evaluation.landmarks import Landmarks
+from ..evaluation.methods.landmarks import Landmarks
 from ..evaluation.records import Case, Footage, Motion3D
 from ..evaluation.sets.registry import SETS, SetMissing
 from .render import SCENE

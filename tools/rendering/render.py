@@ -18,7 +18,7 @@ from ...models.camera import Camera
 from ...models.errors import HmcapError
 from ...models.markers import proxy_rig
 from ...realtime.overlay.video import VideoWriter
-from ..evaluation.fingerprint import code_version
+from ..evaluation.methods.fingerprint import code_version
 from ..motions.hand_motion import KeyPoses
 from ..motions.mocap import ClipEntry
 from ..motions.virtual_cameras import project_px

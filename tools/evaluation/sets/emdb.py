@@ -25,7 +25,7 @@ from ....models.errors import HmcapError
 from ..records import Case, Footage
 from .body_files import find_body, load_body_file
 from .body_truth import PROTOCOL, SAME, body_motion, standing_on
-from .fields import field, flag, text
+from .nested_values import field, flag, text
 from .pickle_data import read_pickle
 from .reading import camera_from_K, pictures
 

@@ -29,7 +29,7 @@ from ....models.errors import HmcapError
 from ..records import Case, Footage
 from .body_files import find_body, load_body_file
 from .body_truth import PROTOCOL, Z_UP, Axes, body_motion
-from .fields import field, text
+from .nested_values import field, text
 from .reading import camera_from_K, numeric, pictures, read_npz, require_file, size_and_rate
 
 _FPS = 30.0

@@ -30,7 +30,7 @@ from ....models.errors import HmcapError
 from ..records import Case, Footage
 from .body_files import BodyFile, find_body, load_body_file
 from .body_truth import PROTOCOL, Z_UP, Axes, body_motion, box_around
-from .fields import field
+from .nested_values import field
 from .pickle_data import read_pickle
 from .reading import pictures, require_file
 from .scaled_camera import scaled_camera

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from .result_records import CaseResult, MethodResult, MethodVariant, Results, SetResult
 from .results import MIN_CASES, gather, read_json, resampled_means
-from .rows import Measure, in_order, measure_named, methods_in_order, plain
 from .table import arrows_for, direction
+from .table_rows import Measure, in_order, measure_named, methods_in_order, plain
 
 GAIN, REGRESSION, SAME, CHANCE, UNTESTED = "gain", "regression", "same", "within chance", "untested"
 """What became of a measure. ``SAME``: alike as printed. ``CHANCE``: the 95 % interval of the difference holds zero.

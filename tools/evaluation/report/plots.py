@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .metrics import METRICS, PCK_GROUPS, PCK_THRESHOLDS_PERCENT, fit_similarity
+from ..metrics import METRICS, PCK_GROUPS, PCK_THRESHOLDS_PERCENT, fit_similarity
+from ..records import HIPS, Case, Motion3D, Prediction
 from .plot_svg import INK, Plot, Styles, need_matplotlib, to_svg
-from .records import HIPS, Case, Motion3D, Prediction
 from .result_records import SetResult
 from .results import Key
-from .rows import TRUTH, Measure, measure_named, methods_in_order, plain
+from .table_rows import TRUTH, Measure, measure_named, methods_in_order, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,13 +10,13 @@ from typing import Protocol
 
 import numpy as np
 
-from ...engines.backends import available
-from ...engines.landmarks import DEFAULT_MODELS, LandmarkStage
-from ...engines.registry import REGISTRY
-from ...models.proxies import BLAZEPOSE_NAMES, BODY_NAMES, PROXY_NAMES, Proxies
+from ....engines.backends import available
+from ....engines.landmarks import DEFAULT_MODELS, LandmarkStage
+from ....engines.registry import REGISTRY
+from ....models.proxies import BLAZEPOSE_NAMES, BODY_NAMES, PROXY_NAMES, Proxies
+from ..records import Case, Motion3D
 from .fingerprint import code_version, input_fingerprint, rows_of
 from .footage import View, pictures, source_fps, view_of
-from .records import Case, Motion3D
 from .store import case_file, read_npz, write_npz
 
 _FORMAT = "hmcap-proxies-1"
@@ -164,7 +164,7 @@ def _network_settings(options: EngineOptions) -> dict[str, str | int]:
         "device": options.device,
         "threads": "default" if options.threads is None else options.threads,
         "networks": hashlib.sha256(networks.encode()).hexdigest()[:10],
-        "stage": code_version("engines.landmarks", "tools.evaluation.footage"),
+        "stage": code_version("engines.landmarks", "tools.evaluation.methods.footage"),
     }
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ...models.errors import HmcapError
+from ....models.errors import HmcapError
+from ..measure import truth_as_prediction
+from ..records import Case, Prediction
 from .landmarks import Progress
-from .measure import truth_as_prediction
-from .methods import METHODS, Context, Method
+from .own import METHODS, Context, Method
 from .peers import MediaPipe, PeerMissing
-from .records import Case, Prediction
 from .store import RESERVED, ForeignPrediction, is_brought, prediction_path, read_prediction, write_prediction
 
 FIRST_ROWS = "first-rows-"

@@ -44,12 +44,12 @@ from typing import NoReturn
 
 import numpy as np
 
-from ...engines.store import atomic_write
-from ...models.errors import HmcapError
-from .checks import checked
+from ....engines.store import atomic_write
+from ....models.errors import HmcapError
+from ..checks import checked
+from ..records import BodyParameters, Case, Motion3D, Prediction
+from ..surface import surface_of
 from .fingerprint import case_fingerprint, rows_of
-from .records import BodyParameters, Case, Motion3D, Prediction
-from .surface import surface_of
 
 FORMAT = "hmcap-prediction-1"
 RESERVED = ("peers", "proxies")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .metrics import METRICS
+from ..metrics import METRICS
 from .published import Published, published_for
 from .result_records import Results, SetResult, Value
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...models.proxies import HAND_NAMES
-from ...realtime.overlay.projection import project
-from .metrics import procrustes
-from .records import HIPS, Case, Motion3D, Prediction
+from ....models.proxies import HAND_NAMES
+from ....realtime.overlay.projection import project
+from ..metrics import procrustes
+from ..records import HIPS, Case, Motion3D, Prediction
 
 RGB = tuple[int, int, int]
 TRUTH: RGB = (255, 255, 255)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from .records import Case, Measured, Prediction
+from ..records import Case, Measured, Prediction
 from .result_records import CaseInfo, CaseResult, MethodResult, MethodVariant, Results, SetResult, Value
 from .results_file import read_json, write_json
 

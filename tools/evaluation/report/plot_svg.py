@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from ...models.errors import HmcapError
-from .rows import methods_in_order
+from ....models.errors import HmcapError
+from .table_rows import methods_in_order
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .result_records import Results
-from .rows import Measure, Row, frames_compared, kind_of, methods_in_order, plain, set_notes, table_rows
+from .table_rows import Measure, Row, frames_compared, kind_of, methods_in_order, plain, set_notes, table_rows
 
 
 def print_tables(results: Results, console: Console) -> None:

@@ -22,8 +22,8 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from ...models.errors import HmcapError
-from ...realtime.exporters.files import atomic_path
+from ....models.errors import HmcapError
+from ....realtime.exporters.files import atomic_path
 from .result_records import CaseInfo, CaseResult, MethodResult, MethodVariant, Results, SetResult, Value
 
 SCHEMA = "hmcap-evaluation"

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...models.errors import HmcapError
-from ...realtime.sources import open_source
-from .checks import frame_numbers
-from .figures import draw_over, draw_view, draw_views, figures_of
+from ....models.errors import HmcapError
+from ....realtime.sources import open_source
+from ..checks import frame_numbers
+from ..records import Case, Prediction
 from .plot_svg import Styles
-from .records import Case, Prediction
 from .result_records import SetResult
 from .results import Key
-from .rows import TRUTH, Measure
+from .stick_figures import draw_over, draw_view, draw_views, figures_of
+from .table_rows import TRUTH, Measure
 
 HEIGHT_PX = 340
 _QUALITY = 80

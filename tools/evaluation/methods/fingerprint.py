@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...engines.store import sha256_of
-from ...models.errors import HmcapError
-from ...models.proxies import Proxies
-from ...realtime.sources_images import SUFFIXES, natural_key
-from .records import Case
+from ....engines.store import sha256_of
+from ....models.errors import HmcapError
+from ....models.proxies import Proxies
+from ....realtime.sources_images import SUFFIXES, natural_key
+from ..records import Case
 
 _CODE_DIGITS = 10
 
@@ -110,7 +110,7 @@ def code_version(*modules: str) -> str:
 
 
 def _sources(name: str) -> list[Path]:
-    module = import_module(f"...{name}", __package__)
+    module = import_module(f"....{name}", __package__)
     if not hasattr(module, "__path__"):
         return [Path(str(module.__file__))]
     found = [f for folder in module.__path__ for f in Path(folder).iterdir() if f.suffix in (".py", ".npz")]

@@ -10,25 +10,25 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from ...models.body import load_body
-from ...models.camera import DEFAULT_FOV_DEG, Camera
-from ...models.markers import contact_rig, proxy_rig
-from ...models.motion import GROUP_NAMES, MotionFrame
-from ...models.proxies import BODY, BODY_NAMES, LEFT_HAND, RIGHT_HAND, Proxies
-from ...models.skeleton import JOINT_NAMES as TREE_NAMES
-from ...models.solver import LiveSolver, SolverSettings, solve_take
-from ...models.solver.observations import stack
-from ...models.solver.segments import find_segments
+from ....models.body import load_body
+from ....models.camera import DEFAULT_FOV_DEG, Camera
+from ....models.markers import contact_rig, proxy_rig
+from ....models.motion import GROUP_NAMES, MotionFrame
+from ....models.proxies import BODY, BODY_NAMES, LEFT_HAND, RIGHT_HAND, Proxies
+from ....models.skeleton import JOINT_NAMES as TREE_NAMES
+from ....models.solver import LiveSolver, SolverSettings, solve_take
+from ....models.solver.observations import stack
+from ....models.solver.segments import find_segments
+from ..records import BodyParameters, Case, Motion3D, Prediction
+from ..surface import surface_of
 from .fingerprint import code_version
 from .landmarks import KEYPOINT_NAMES, Landmarks, Progress, at_rows, keypoints_of, landmark_motion
-from .records import BodyParameters, Case, Motion3D, Prediction
-from .surface import surface_of
 
 Settings = Mapping[str, str | int | float | bool]
 CameraChoice = Literal["truth", "default"]
 """Whether the solver is told the true lens, or takes the default field of view as a user would who knows nothing."""
 
-_THIS = tuple(f"tools.evaluation.{module}" for module in ("methods", "landmarks", "footage"))
+_THIS = tuple(f"tools.evaluation.methods.{module}" for module in ("own", "landmarks", "footage"))
 """Modules that turn what the software gives into predictions."""
 
 JOINT_NAMES = (*BODY_NAMES, *(f"smplx_{n}" for n in TREE_NAMES))

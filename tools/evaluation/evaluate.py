@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from ...models.errors import HmcapError
 from ...realtime.progress import Display
-from .head import head_of_case, head_of_prediction
+from .first_rows import head_of_case, head_of_prediction
 from .measure import common_keypoints, common_rows, found_rows, measure
+from .methods.sources import NotThere, Peer, Source
 from .records import Case, Measured, Prediction
-from .results import Key, Results, make_results
-from .sources import NotThere, Peer, Source
+from .report.results import Key, Results, make_results
 
 _WORTH_SHOWING = 20
 """Frames below which a case is done before its progress could be read."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...models.errors import HmcapError
-from ...realtime.frames import Frame
-from ...realtime.sources import open_source
+from ....models.errors import HmcapError
+from ....realtime.frames import Frame
+from ....realtime.sources import open_source
+from ..records import Case
 from .fingerprint import last_frame, rows_of
-from .records import Case
 
 GROW = 0.25
 """Part of a box's size that is added on each of its sides."""

@@ -4,16 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from ...realtime.exporters.files import atomic_path
+from ....realtime.exporters.files import atomic_path
+from ..records import Case, Prediction
+from ..sets.registry import SETS
 from .page_style import HEAD, STYLE
 from .pictures import Picture, worst_pictures
 from .plot_svg import Plot, Styles, method_styles
 from .plots import main_measures, set_plots
 from .published import PUBLISHED, Published
-from .records import Case, Prediction
 from .result_records import MethodVariant, Results, SetResult, Value
 from .results import Key
-from .rows import (
+from .table_rows import (
     Measure,
     Row,
     frames_compared,
@@ -25,7 +26,6 @@ from .rows import (
     set_notes,
     table_rows,
 )
-from .sets.registry import SETS
 
 _MOST_PICTURES = 150
 """About 50 kB each, so that the page stays below 10 MB."""

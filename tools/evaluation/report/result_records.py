@@ -22,7 +22,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseResult:
-    """What one method reached on one case; the fields are those of :class:`~.records.Measured`."""
+    """What one method reached on one case; the fields are those of :class:`~..records.Measured`."""
 
     rows: np.ndarray
     """(n,) int frames that the position measures were taken over."""

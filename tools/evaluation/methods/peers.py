@@ -23,19 +23,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ...engines.landmarks.geometry import Roi
-from ...engines.landmarks.mapping import to_proxies
-from ...engines.landmarks.networks import Body, Hand
-from ...models.errors import HmcapError, UsageError
-from ...models.proxies import Proxies
+from ....engines.landmarks.geometry import Roi
+from ....engines.landmarks.mapping import to_proxies
+from ....engines.landmarks.networks import Body, Hand
+from ....models.errors import HmcapError, UsageError
+from ....models.proxies import Proxies
+from ..records import Case, Prediction
 from .fingerprint import input_fingerprint, last_frame
 from .footage import pictures, view_of
 from .landmarks import at_rows, landmark_motion
-from .records import Case, Prediction
 from .store import case_file, parse_settings, read_npz
 
 VERSION = "0.10.21"
-_SCRIPT = Path(__file__).resolve().parents[1] / "peer_mediapipe.py"
+_SCRIPT = Path(__file__).resolve().parents[2] / "peer_mediapipe.py"
 _TOGETHER = 32
 """Cases that one run of the script is given."""
 _ARRAYS: dict[str, tuple[int, ...]] = {
