@@ -11,7 +11,7 @@ from hmcap.tools.evaluation.measure import measure, truth_as_prediction
 from hmcap.tools.evaluation.records import LIMBS
 from hmcap.tools.evaluation.sets import proxy
 from hmcap.tools.evaluation.sets.registry import SetMissing, load_set
-from hmcap.tools.motions.virtual_cameras import project_px
+from hmcap.tools.motions.virtual_cameras import KINDS, project_px
 
 
 def _folder(path: Path, splits: dict[str, str], seconds: float = 1.5) -> Path:
@@ -42,7 +42,8 @@ def cases(folder) -> list:
 
 
 def test_only_the_test_split_is_taken_and_a_beginning_of_it_on_request(folder, cases):
-    assert sorted(c.name for c in cases) == ["made_a", "made_c"]
+    assert sorted(c.name.split(".")[0] for c in cases) == ["made_a", "made_c"]
+    assert all(c.name.split(".")[1] in KINDS for c in cases)
     one = list(proxy.load(folder, count=1))
     assert [c.name for c in one] == [cases[0].name]
     np.testing.assert_array_equal(one[0].proxies[7].xy_px, cases[0].proxies[7].xy_px)

@@ -88,7 +88,7 @@ def sample_camera(
     wanted = framing or FRAMINGS[rng.choice(len(FRAMINGS), p=_FRAMING_WEIGHTS)]
     first = kind or KINDS[rng.choice(len(KINDS), p=_KIND_WEIGHTS)]
     following: tuple[Kind, ...] = ("panning", "walking")
-    kinds = [first] if kind else [first, *(k for k in following if k != first)]
+    kinds: list[Kind] = [first] if kind else [first, *(k for k in following if k != first)]
     subject = _Subject(points, fps)
     best, best_share = None, -1.0
     for tried in kinds:

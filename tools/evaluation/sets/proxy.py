@@ -88,7 +88,8 @@ def _kind(entry: ClipEntry) -> str:
 
 
 def make_case(clip: Clip, body: BodyModel, model: NoiseModel) -> Case:
-    """One case: the clip on a person of some shape, filmed by a virtual camera, seen with the landmarks' noise."""
+    """One case: the clip on a person of some shape, filmed by a virtual camera, seen with the landmarks' noise. Its name
+    ends in the kind of the camera, so that ``--cases "*.static"`` picks the cameras that stand still."""
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{clip.source}_{clip.name}")
     rng = np.random.default_rng([zlib.crc32(name.encode()), 67])
     most = round(MAX_SECONDS * clip.fps)
