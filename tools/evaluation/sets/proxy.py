@@ -88,8 +88,8 @@ def _kind(entry: ClipEntry) -> str:
 
 
 def make_case(clip: Clip, body: BodyModel, model: NoiseModel) -> Case:
-    """One case: the clip on a person of some shape, filmed by a virtual camera, seen with the landmarks' noise. Its name
-    ends in the kind of the camera, so that ``--cases "*.static"`` picks the cameras that stand still."""
+    """One case: the clip on a person of some shape, filmed by a virtual camera, seen with the landmarks' noise. Its
+    name ends in the kind of the camera, so that ``--cases "*.static"`` picks the cameras that stand still."""
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{clip.source}_{clip.name}")
     rng = np.random.default_rng([zlib.crc32(name.encode()), 67])
     most = round(MAX_SECONDS * clip.fps)
@@ -113,7 +113,7 @@ def make_case(clip: Clip, body: BodyModel, model: NoiseModel) -> Case:
         for t in range(clip.frames)
     ]  # fmt: skip
     return Case(
-        "proxy", name, clip.fps, camera.camera, truth, proxies=proxies,
+        "proxy", f"{name}.{camera.kind}", clip.fps, camera.camera, truth, proxies=proxies,
         notes=f"{camera.kind} camera, {camera.framing} person; recorded motion with drawn shape, fingers and noise.",
     )  # fmt: skip
 
