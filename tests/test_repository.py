@@ -124,7 +124,9 @@ def test_every_dependency_and_shipped_data_file_has_its_licence_named():
     listed = _text("THIRD_PARTY.md")
     names = [re.split(r"[^\w-]", requirement)[0] for requirement in _project()["dependencies"]]
     assert [n for n in names if f"| `{n}` |" not in listed] == []
-    assert [p.name for p in (ROOT / "models/data").iterdir() if f"`models/data/{p.name}`" not in listed] == []
+    shipped = [p.relative_to(ROOT).as_posix() for part in ("models", "tools") for p in (ROOT / part).rglob("*.npz")]
+    assert shipped
+    assert [p for p in shipped if f"`{p}`" not in listed] == []
 
 
 def test_constraints_and_extras_agree_on_torch():
