@@ -88,9 +88,9 @@ def fit_no_depth(clips: Sequence[Observation], parts: Sequence[Residuals]) -> Ev
     return fit_events(takes)
 
 
-def _log_odds(X: np.ndarray, y: np.ndarray, ridge: float = 2.0) -> np.ndarray:
+def _log_odds(X: np.ndarray, y: np.ndarray, ridge: float = 20.0) -> np.ndarray:
     """Ridge logistic regression (the first column is not shrunk), with a doubtful frame added on either side so that
-    what never happened stays merely rare."""
+    what never happened stays merely rare. The ridge is strong because the frames of a clip are much alike."""
     X = np.concatenate([X, np.tile(np.eye(1, X.shape[1]), (2, 1))])
     y = np.concatenate([y.astype(np.float64), [0.0, 1.0]])
     shrink = np.full(X.shape[1], ridge)

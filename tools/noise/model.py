@@ -46,7 +46,7 @@ BODY_LIMBS = ("head", "trunk", "left arm", "right arm", "left leg", "right leg")
 """Limbs whose jitter is loud or quiet together."""
 ABSENT_POINTS = np.array([20, 23])
 """Proxies that the landmark networks do not have (small toes): always masked."""
-PRESENCE_TERMS = ("one", "log2 size / 256 px", "share outside", "share hidden", "tilt", "cos view")
+PRESENCE_TERMS = ("one", "smallness", "share outside", "share outside beyond 0.4", "share hidden", "tilt", "cos view")
 FOUND_TERMS = ("one", "log2 size / 32 px", "share outside", "share hidden", "blur", "cos view", "sin view")
 
 
@@ -125,7 +125,7 @@ class NoiseModel:
     presence_score: np.ndarray
     """(1, 17) score of a person at normal scores."""
     present: np.ndarray
-    """(6,) log odds that the person is seen: weights of PRESENCE_TERMS."""
+    """(7,) log odds that the person is seen: weights of PRESENCE_TERMS."""
     found: np.ndarray
     """(7,) log odds that a hand of a seen person is found: weights of FOUND_TERMS."""
     process_body: Process
@@ -317,16 +317,18 @@ def curve(knots: np.ndarray, values: np.ndarray, row: np.ndarray, x: np.ndarray)
 
 
 def presence_terms(cond: Conditions) -> np.ndarray:
-    """(..., T, 6) PRESENCE_TERMS."""
-    size = np.log2(np.maximum(cond.size_px[..., 0], 1.0)) - 8
+    """(..., T, 7) PRESENCE_TERMS. A body larger than 256 px is as good as one of 256 px, one smaller than 32 px as bad
+    as one of 32 px: the network sees it scaled to its own input."""
+    small = 8 - np.clip(np.log2(np.maximum(cond.size_px[..., 0], 1.0)), 5, 8)
+    out, hidden = cond.seen[..., 0, OUT], cond.seen[..., 0, HIDDEN]
     tilt = (1 + cond.axes[..., 0, 1, 1]) / 2
     view = np.cos(cond.view_rad[..., 0])
-    return np.stack([np.ones_like(size), size, cond.seen[..., 0, 0], cond.seen[..., 0, 1], tilt, view], axis=-1)
+    return np.stack([np.ones_like(small), small, out, np.maximum(out - 0.4, 0), hidden, tilt, view], axis=-1)
 
 
 def found_terms(cond: Conditions) -> np.ndarray:
     """(..., T, 2, 7) FOUND_TERMS of the left and the right hand."""
-    size = np.log2(np.maximum(cond.size_px[..., 1:], 1.0)) - 5
+    size = np.clip(np.log2(np.maximum(cond.size_px[..., 1:], 1.0)), 3, 7) - 5
     blur = np.stack([cond.blur[..., g == GROUP].mean(-1) for g in (1, 2)], axis=-1)
     view = cond.view_rad[..., 1:]
     out, hidden = cond.seen[..., 1:, OUT], cond.seen[..., 1:, HIDDEN]
