@@ -24,6 +24,8 @@ from .surroundings import Surroundings, chair, plant, pole, sample_surroundings,
 
 _MOTION, _HANDS, _SHAPE, _CAMERA, _LOOK, _ROOM, _LIGHT, _THINGS, _FILM = range(9)
 """Every aspect draws from a stream of its own, so that a change in one leaves the others as they are."""
+MAX_BLUR_PX = 0.9
+"""Blur of the lens at most, in pixels of a picture 1000 wide."""
 _CAMERA_DRAWS = 400
 _FINGERS_STILL_RAD = 1e-3
 
@@ -93,6 +95,9 @@ def arrange(
 
 def _film(spec: ClipSpec, rng: np.random.Generator) -> Film:
     film = sample_film(rng)
+    # The video is compressed once, by its own encoder; a JPEG pass before it takes the fingers away, and so does a
+    # lens that is a pixel and more out of focus.
+    film = replace(film, jpeg=0, blur_px=min(film.blur_px, MAX_BLUR_PX))
     if not spec.dim:
         return film
     # A camera that cannot open any wider: under-exposed, and the amplifier's noise shows.
