@@ -241,7 +241,7 @@ def test_an_interrupted_clip_leaves_nothing_that_looks_finished(inputs, tmp_path
         render.render_clip(spec(), tmp_path / "out", inputs)
     assert not (tmp_path / "out" / "one").exists()
     monkeypatch.setattr(render, "pictures", flat_pictures)
-    assert [r.kept for r in render.render_set([spec()], tmp_path / "out", inputs)] == [False]
+    assert [r.kept for r in render.render_set([spec()], tmp_path / "out", inputs, workers=0)] == [False]
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["one"]
 
 

@@ -5,7 +5,8 @@ import math
 import multiprocessing
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ VIDEO, TRUTH, SCENE = "video.mp4", "truth.npz", "scene.json"
 _STEP_PX = 4.0
 """Instants of one exposure lie no farther apart than this in the picture, as far as MAX_INSTANTS allows."""
 MAX_INSTANTS = 6
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,7 +191,8 @@ def _scene_record(arranged: Arranged) -> dict[str, Any]:
 def render_set(
     specs: Sequence[ClipSpec], out: Path, inputs: Inputs, workers: int = 1, again: bool = False
 ) -> Iterator[Rendered]:
-    """Render clips, several at a time with ``workers`` > 1 (a process each); yields each one as it is done.
+    """Render clips, ``workers`` of them at a time, each in a process of its own (0: one after the other in this
+    process); yields each one as it is done.
 
     What a clip looks like does not depend on the number of workers. An error in one clip ends the run once those
     under way are done; what is finished stays, and the next run goes on from there."""
@@ -197,16 +200,33 @@ def render_set(
     names = [s.name for s in specs]
     if len(set(names)) != len(names):
         raise HmcapError(f"Expected clips of different names, found {len(names) - len(set(names))} twice.")
-    if workers <= 1:
+    if workers <= 0:
         for spec in specs:
             yield render_clip(spec, out, inputs, again)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        jobs = [pool.submit(render_clip, spec, out, inputs, again) for spec in specs]
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(_apart, spec, out, inputs, again) for spec in specs]
         try:
             for job in as_completed(jobs):
                 yield job.result()
         finally:
             for job in jobs:
                 job.cancel()
+
+
+def _apart(spec: ClipSpec, out: Path, inputs: Inputs, again: bool) -> Rendered:
+    """:func:`render_clip` in a new process: software drivers of OpenGL crash now and then where one process opens many
+    contexts, and a crash shall cost no more than the clip it happens in."""
+    there = None if again else finished(out / spec.name, _inputs_record(spec, inputs))
+    if there is not None:
+        return there
+    for _ in range(_ATTEMPTS):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            try:
+                return process.submit(render_clip, spec, out, inputs, again).result()
+            except BrokenProcessPool:
+                continue
+    raise HmcapError(
+        f"Expected to render the clip {spec.name}, but its process was stopped {_ATTEMPTS} times, by a crash of the "
+        "OpenGL driver or for want of memory. Start it again, with fewer --workers if memory is short."
+    )
