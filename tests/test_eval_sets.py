@@ -414,6 +414,16 @@ def test_3dhp_annotations_that_disagree_are_refused(tmp_path):
     assert "pixels" in refused("3dhp", tmp_path)
 
 
+@pytest.mark.parametrize("wrong", [np.nan, 0.0])
+def test_3dhp_joints_that_are_nowhere_before_the_camera_are_refused(tmp_path, wrong):
+    import h5py
+
+    make_3dhp(tmp_path)
+    with h5py.File(tmp_path / "TS1" / "annot_data.mat", "r+") as data:
+        data["annot3"][...] = wrong
+    assert "annot3" in refused("3dhp", tmp_path)
+
+
 def test_a_3dhp_video_of_an_unknown_camera_is_refused(tmp_path):
     make_3dhp(tmp_path)
     folder = tmp_path / "S1/Seq1/imageSequence"
@@ -438,7 +448,7 @@ def test_wrong_coco_annotations_are_named(tmp_path):
 
 
 def test_points_outside_behind_and_far_away_do_not_count():
-    lens = camera_from_K(K, 64, 80)
+    lens = camera_from_K(Path("lens.npz"), K, 64, 80)
     points = np.array([[[0, 0, 2.0], [3, 0, 2], [0, 0, -2], [1, 0, 1e-5], [np.nan] * 3]])
     px, inside = projected(lens, points)
     np.testing.assert_array_equal(inside, [[1, 0, 0, 0, 0]])
@@ -476,3 +486,23 @@ def test_the_real_joints_fall_on_their_key_points(name, count):
         assert np.abs(px - t.keypoints_px[:, named]).max() < 3  # the lens distortion of the stills is not published
         # Their picture has the person the right way up, so have the axes.
         assert (limbs[..., 2] > 0).all()
+
+
+@pytest.mark.parametrize("focal_px", [0.0, -500.0, np.nan])
+def test_a_lens_that_no_camera_has_is_refused(tmp_path, focal_px):
+    make_beam(tmp_path)
+    with np.load(tmp_path / "truth.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    arrays["K"][1, 0, 0] = focal_px
+    np.savez(tmp_path / "truth.npz", **arrays)
+    assert str(tmp_path / "truth.npz") in refused("beam", tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"fps": np.array(np.nan)}, {"fps": np.array(-30.0)}, {"joints_world_m": slice(0)}])
+def test_a_case_without_frames_or_with_no_rate_is_refused(tmp_path, change):
+    make_beam(tmp_path)
+    with np.load(tmp_path / "truth.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    arrays |= {k: arrays[k][v] if isinstance(v, slice) else v for k, v in change.items()}
+    np.savez(tmp_path / "truth.npz", **arrays)
+    assert "frames at a rate" in refused("beam", tmp_path)

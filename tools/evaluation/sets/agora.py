@@ -39,7 +39,7 @@ from ....models.skeleton import JOINT_NAMES, NUM_BODY_JOINTS
 from ..records import Case, Motion3D
 from .body_files import find_body, load_body_file
 from .body_truth import POINTS, PROTOCOL, SAME, Axes, body_motion, box_around, motion_of
-from .reading import camera_from_K, numeric, read_npz, size_and_rate, still
+from .reading import camera_from_K, read_npz, size_and_rate, still
 
 _HIDDEN_PERCENT = 90.0
 _AWAY = 0.05
@@ -48,6 +48,7 @@ _NOTES = f"{PROTOCOL} People are given by their box, so none is missed by being 
 
 
 _NEEDED: dict[str, tuple[int | str, ...]] = {"imgname": ("N",), "cam_int": ("N", 3, 3)}
+_TEXTS = ("imgname", "gender")
 _OPTIONAL: dict[str, tuple[int | str, ...]] = {
     "joints3d_cam": ("N", "J", 3),
     "pose_cam": ("N", 165),
@@ -84,24 +85,24 @@ def load(folder: Path) -> Iterator[Case]:
 
 
 def _read(file: Path) -> Mapping[str, np.ndarray]:
-    read_npz(file, _NEEDED)
+    read_npz(file, _NEEDED, _TEXTS)
     with np.load(file, allow_pickle=False) as archive:
         there = set(archive.files)
     positions = ("joints3d_cam",) if "joints3d_cam" in there else ("pose_cam", "shape", "trans_cam")
-    data = read_npz(file, _NEEDED | {k: v for k, v in _OPTIONAL.items() if k in there or k in positions})
+    data = read_npz(file, _NEEDED | {k: v for k, v in _OPTIONAL.items() if k in there or k in positions}, _TEXTS)
     if "joints3d_cam" in data and data["joints3d_cam"].shape[1] < NUM_BODY_JOINTS:
         raise HmcapError(
             f"Expected at least the {NUM_BODY_JOINTS} body joints of SMPL-X as joints3d_cam of {file}, found "
             f"{data['joints3d_cam'].shape[1]}. Take gt_joints_3d of AGORA's table with SMPL-X joints."
         )
-    return {k: v if v.dtype.kind == "U" else numeric(file, k, v) for k, v in data.items()}
+    return data
 
 
 def _case(folder: Path, file: Path, data: Mapping[str, np.ndarray], i: int, name: str) -> Case:
     picture = str(data["imgname"][i])
     inside = folder / "images" / picture
     footage = still(inside if inside.is_file() else folder / picture)
-    camera = camera_from_K(data["cam_int"][i], *_size_px(footage.source))
+    camera = camera_from_K(file, data["cam_int"][i], *_size_px(footage.source))
     motion = _given(data["joints3d_cam"][i], camera) if "joints3d_cam" in data else _posed(folder, data, i, camera)
     if "gtkps" in data:
         _check(file, data["gtkps"], i, motion)

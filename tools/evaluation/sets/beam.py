@@ -38,7 +38,7 @@ _NOTES = (
 def load(folder: Path) -> Iterator[Case]:
     """One case for each camera."""
     file = folder / "truth.npz"
-    data = read_npz(file, _SHAPES)
+    data = read_npz(file, _SHAPES, texts=("joint_names", "camera_names"))
     lookup = {str(n).lower(): i for i, n in enumerate(data["joint_names"])}
     missing = [n for n in _NAMES.values() if n not in lookup]
     if missing:
@@ -47,14 +47,14 @@ def load(folder: Path) -> Iterator[Case]:
             f"{', '.join(missing)}. Take the file as it is published."
         )
     names = tuple(_NAMES)
-    joints = data["joints_world_m"][:, [lookup[n] for n in _NAMES.values()]].astype(np.float64)
+    joints = data["joints_world_m"][:, [lookup[n] for n in _NAMES.values()]]
     feet = joints[:, [names.index(n) for n in _CONTACT]]
     for i, name in enumerate(data["camera_names"]):
         source = require_file(folder / f"{name}.mp4")
         width, height, _ = size_and_rate(source)
         # Two files are 8 columns narrower than the pictures that were calibrated. Landmarks found in them lie no better
         # on the truth with a shift or a scale, so the columns count as cut off at the right.
-        camera = camera_from_K(data["K"][i], width, height, data["dist"][i])
+        camera = camera_from_K(file, data["K"][i], width, height, data["dist"][i])
         T = np.eye(4)
         T[:3, :3], T[:3, 3] = data["R_cam_world"][i], data["t_cam_world_m"][i]
         T_cam_world = np.broadcast_to(T, (len(joints), 4, 4)).copy()

@@ -53,7 +53,7 @@ def _case(mesh: Path, body: BodyFile) -> Case:
     name = mesh.name.removesuffix("_align.ply")
     found = [p for p in (mesh.with_name(f"{name}_img{s}") for s in (".jpg", ".png")) if p.is_file()]
     footage = still(found[0] if found else mesh.with_name(f"{name}_img.jpg"))
-    camera = scaled_camera(_K, _FULL_PX, footage.source)
+    camera = scaled_camera(mesh, _K, _FULL_PX, footage.source)
     vertices = _vertices_m(mesh, body, slice(None))[0]
     points = {n: vertices[None, i] for n, i in LANDMARK_VERTICES.get(len(vertices), {}).items()}
     joints = (body.J_regressor @ vertices)[None]

@@ -76,7 +76,7 @@ def _case(folder: Path, file: Path, data: object) -> Case:
     poses = np.concatenate([poses_root, poses_body], axis=1).reshape(T, 24, 3)
     moving = body.animate(poses, trans, betas)
     axes = standing_on(moving, int(np.argmax(good)), SAME)
-    camera = camera_from_K(K, width, height)
+    camera = camera_from_K(file, K, width, height)
     xywh = np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1)
     valid = good & (xywh[:, 2:] > 0).all(axis=1)
     return Case(

@@ -51,6 +51,8 @@ class Lens:
     """k1 k2 p1 p2 k3"""
     R_cam_world: np.ndarray
     t_cam_world_mm: np.ndarray
+    file: Path
+    """Where it was read from, for messages."""
 
     def T_cam_world(self) -> np.ndarray:
         """(4, 4) in metres from a world with Y up."""
@@ -63,7 +65,10 @@ def load(folder: Path) -> Iterator[Case]:
     """One case for each video of subjects 9 and 11."""
     subjects = [s for s in SUBJECTS if (folder / s).is_dir()]
     if not subjects:
-        raise HmcapError(f"Expected the folders {' and '.join(SUBJECTS)} of Human3.6M in {folder}, found neither.")
+        raise HmcapError(
+            f"Expected the folders {' and '.join(SUBJECTS)} of Human3.6M in {folder}, found neither. Name the folder "
+            "that holds them."
+        )
     lenses = cameras(folder)
     for subject in subjects:
         poses = next((folder / subject / p for p in _POSES if (folder / subject / p).is_dir()), None)
@@ -94,7 +99,7 @@ def _case(video: Path, file: Path, subject: str, lenses: dict[tuple[str, str], L
             f"found {name}. Take the videos as they are published."
         )
     width, height, _ = size_and_rate(video)
-    camera = camera_from_K(lens.K, width, height, lens.dist)
+    camera = camera_from_K(lens.file, lens.K, width, height, lens.dist)
     joints = read_cdf(file)[:, list(JOINTS.values())]
     T = lens.T_cam_world()
     limbs = joints[:, [list(JOINTS).index(n) for n in LIMBS]]
@@ -169,7 +174,7 @@ def _from_metadata(file: Path) -> dict[tuple[str, str], Lens]:
         for s in range(11):
             extrinsic = w0[6 * (11 * c + s) :][:6]
             R = _turn(*extrinsic[:3])
-            out[f"S{s + 1}", name] = Lens(K, (k1, k2, p1, p2, k3), R, -R @ extrinsic[3:])
+            out[f"S{s + 1}", name] = Lens(K, (k1, k2, p1, p2, k3), R, -R @ extrinsic[3:], file)
     return out
 
 
@@ -194,6 +199,7 @@ def _from_json(file: Path) -> dict[tuple[str, str], Lens]:
                 tuple(float(d) for d in intrinsics[name]["distortion"]),
                 np.array(pose["R"], np.float64).reshape(3, 3),
                 np.array(pose["t"], np.float64).reshape(3),
+                file,
             )
             for subject, placed in extrinsics.items()
             for name, pose in placed.items()

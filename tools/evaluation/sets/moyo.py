@@ -30,7 +30,7 @@ from ..records import Case, Footage
 from .body_files import find_body, load_body_file
 from .body_truth import PROTOCOL, Z_UP, Axes, body_motion
 from .nested_values import field, text
-from .reading import camera_from_K, numeric, pictures, read_npz, require_file, size_and_rate
+from .reading import camera_from_K, pictures, read_npz, require_file, size_and_rate
 
 _FPS = 30.0
 _PUBLISHED = 0.5
@@ -60,14 +60,16 @@ def _case(folder: Path, session: Path, sequence: str, images: Path) -> Case:
     places = [session / "AMASS" / b / "val" / f"{sequence}_stageii.npz" for b in _BODIES]
     file = next((p for p in places if p.is_file()), None) or require_file(places[0])
     data = read_npz(
-        file, {"poses": ("N", 165), "trans": ("N", 3), "betas": ("B",), "gender": (), "mocap_frame_rate": ()}
+        file,
+        {"poses": ("N", 165), "trans": ("N", 3), "betas": ("B",), "gender": (), "mocap_frame_rate": ()},
+        texts=("gender",),
     )
     step = float(field(file, data, "mocap_frame_rate", ())) / _FPS
     if not step >= 1 or step != round(step):
         raise HmcapError(
             f"Expected a mocap_frame_rate that is a multiple of {_FPS:g} in {file}, found {step * _FPS:g}."
         )
-    poses, trans, betas = (numeric(file, k, data[k]) for k in ("poses", "trans", "betas"))
+    poses, trans, betas = (data[k] for k in ("poses", "trans", "betas"))
     frames = np.array([_frame(p) for p in pictures(images)]) * int(step)
     if (np.diff(frames) <= 0).any():
         raise HmcapError(f"Expected pictures in the order of their frames in {images}, found others. Unpack it again.")
@@ -127,4 +129,4 @@ def _camera(session: Path, sequence: str, images: Path) -> tuple[np.ndarray, Cam
         )
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = R, -R @ position_mm / 1000
-    return T, camera_from_K(K, width, height)
+    return T, camera_from_K(file, K, width, height)

@@ -81,6 +81,11 @@ def _test_case(file: Path) -> Case:
             f"Expected {len(valid)} pictures in {file.parent / 'imageSequence'}, as many as {file} has rows, found "
             f"{len(paths)}. Unpack all of them."
         )
+    if not (np.isfinite(joints[valid]).all() and np.isfinite(px[valid]).all() and (joints[valid, :, 2] > 0).all()):
+        raise HmcapError(
+            f"Expected joints before the camera in annot3 and pixels in annot2 of {file} in every valid frame, found "
+            "others. Take the file as it is published."
+        )
     width, height, _ = size_and_rate(paths[0])
     camera = camera_of(file, joints[valid], px[valid], width, height)
     limbs = [TEST_JOINTS[n] for n in LIMBS]
@@ -174,7 +179,7 @@ def _train_cases(file: Path) -> Iterator[Case]:
         K, T = lenses[number]
         with open_source(str(video)) as opened:
             width, height, frames = opened.width_px, opened.height_px, opened.frame_count
-        camera = camera_from_K(K, width, height)
+        camera = camera_from_K(folder / "camera.calibration", K, width, height)
         mine = joints[numbers.index(number)]
         mine = mine[: len(mine) if frames is None else min(frames, len(mine))]  # a few videos end before the joints do
         mine = mine[:, list(TRAIN_JOINTS.values())]

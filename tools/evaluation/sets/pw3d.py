@@ -78,7 +78,7 @@ def _sequence(file: Path, images: Path) -> Iterator[Case]:
                 f"Expected {rows} pictures in {images}, as many as {file.name} has frames, found {len(paths)}. "
                 "Unpack all of them."
             )
-        camera = camera_from_K(K, width, height)
+        camera = camera_from_K(file, K, width, height)
         names, smpl = smpl_joints(position.reshape(rows, 24, 3))
         in_camera = np.where((trust > 0)[:, None, None], to_camera(cameras, smpl), np.nan)
         limbs = in_camera[:, [names.index(n) for n in LIMBS]]

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +37,12 @@ def smpl_joints(joints_m: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     return SMPL_NAMES[:22], np.ascontiguousarray(joints_m[..., :22, :], np.float64)
 
 
-def read_npz(file: Path, shapes: Mapping[str, Sequence[int | str]]) -> dict[str, np.ndarray]:
+def read_npz(
+    file: Path, shapes: Mapping[str, Sequence[int | str]], texts: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """The named arrays of an npz file, checked: a size given as a number must be met, one given as a letter must be the
-    same wherever the letter stands. Raises ``HmcapError`` naming the file and what is wrong."""
+    same wherever the letter stands. Those named in ``texts`` as they are, all others as float64. Raises ``HmcapError``
+    naming the file and what is wrong."""
     require_file(file)
     try:
         data = np.load(file, allow_pickle=False)
@@ -59,7 +62,7 @@ def read_npz(file: Path, shapes: Mapping[str, Sequence[int | str]]) -> dict[str,
             "it is published."
         ) from error
     check_shapes(file, arrays, shapes)
-    return arrays
+    return {n: a if n in texts else numeric(file, n, a) for n, a in arrays.items()}
 
 
 def check_shapes(
@@ -90,7 +93,9 @@ def numeric(file: Path, name: str, value: object) -> np.ndarray:
             array = array.astype(np.float64)
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise HmcapError(f"Expected numbers as {name} of {file}, found something else ({error}).") from error
+        raise HmcapError(
+            f"Expected numbers as {name} of {file}, found something else ({error}). Take the file as it is published."
+        ) from error
 
 
 def require_file(file: Path) -> Path:
@@ -133,11 +138,14 @@ def still(file: Path) -> Footage:
     return Footage(require_file(file), np.zeros(1, int))
 
 
-def camera_from_K(
-    K: np.ndarray, width_px: int, height_px: int, dist: Sequence[float] = (), source: str = "calibration"
-) -> Camera:
-    """Camera of an intrinsic matrix (3, 3) in pixels and OpenCV's distortion."""
-    K = np.asarray(K, np.float64)
+def camera_from_K(file: Path, K: np.ndarray, width_px: int, height_px: int, dist: Sequence[float] = ()) -> Camera:
+    """Camera of an intrinsic matrix (3, 3) in pixels and OpenCV's distortion. Raises ``HmcapError`` naming ``file``,
+    which they are from, where no camera has them."""
+    if not (np.isfinite(K).all() and np.isfinite(dist).all() and K[0, 0] > 0 and K[1, 1] > 0):
+        raise HmcapError(
+            f"Expected a lens with focal lengths over 0 in {file}, found the matrix {K.tolist()} and the distortion "
+            f"{[float(d) for d in dist]}. Take the file as it is published."
+        )
     return Camera(
         width_px,
         height_px,
@@ -146,7 +154,7 @@ def camera_from_K(
         float(K[0, 2]),
         float(K[1, 2]),
         tuple(float(d) for d in dist),
-        source,
+        "calibration",
     )
 
 

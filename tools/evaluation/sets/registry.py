@@ -8,6 +8,8 @@ from pathlib import Path
 from ....models.errors import HmcapError, UsageError
 from ..records import Case
 
+_MAX_FPS = 10_000.0
+
 
 class SetMissing(HmcapError):
     """The folder of a set is not there: the set can be skipped, nothing is wrong with it."""
@@ -48,6 +50,12 @@ class SetInfo:
                 raise HmcapError(
                     f"Expected one case of each name in the set {self.name} in {folder}, found {case.name} twice. "
                     "Remove the copy."
+                )
+            if not case.frames or not 0 <= case.fps < _MAX_FPS:
+                raise HmcapError(
+                    f"Expected frames at a rate from 0 (single pictures) to {_MAX_FPS:g} a second in the case "
+                    f"{self.name}/{case.name} in {folder}, found {case.frames} frames at {case.fps:g}. "
+                    "Take the files as they are published."
                 )
             names.add(case.name)
             yield case

@@ -94,8 +94,10 @@ def _case(
     place = np.maximum(np.cumsum(known) - 1, 0)  # a row without a body borrows its neighbour's, and is not known
     one = np.ptp(betas, axis=0).max() < _ONE_SHAPE
     moving = body.animate(poses[place], trans[place], betas.mean(axis=0) if one else betas[place], expression[place])
-    T_cam_set, K = _calibration(folder, sequence, images)
-    camera = scaled_camera(K, _FULL_PX if K[0, 2] >= K[1, 2] else (_FULL_PX[1], _FULL_PX[0]), images)
+    scene, number = sequence.partition("_")[0], int(images.name.removeprefix("cam_"))
+    file = require_file(folder / "scan_calibration" / scene / "calibration" / f"{number:03d}.xml")
+    T_cam_set, K = _calibration(file)
+    camera = scaled_camera(file, K, _FULL_PX if K[0, 2] >= K[1, 2] else (_FULL_PX[1], _FULL_PX[0]), images)
     T = np.broadcast_to(axes.turn_camera(T_cam_set), (len(seen), 4, 4))
     motion = body_motion(moving, axes, known, camera, T)
     return Case(
@@ -168,10 +170,8 @@ def _world(folder: Path, sequence: str) -> tuple[np.ndarray, np.ndarray]:
     return u @ vt, t / c
 
 
-def _calibration(folder: Path, sequence: str, images: Path) -> tuple[np.ndarray, np.ndarray]:
+def _calibration(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """T (4, 4) of the bodies' axes to the camera, and K (3, 3) for the full picture."""
-    scene, number = sequence.partition("_")[0], int(images.name.removeprefix("cam_"))
-    file = require_file(folder / "scan_calibration" / scene / "calibration" / f"{number:03d}.xml")
     try:
         tree = ElementTree.parse(file)
         found = {

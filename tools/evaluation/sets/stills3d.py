@@ -27,7 +27,7 @@ _NAMES = {**{limb: sided(limb) for limb in LIMBS}, "mid_hip": "root"}
 def load(folder: Path) -> Iterator[Case]:
     """One case for each picture."""
     file = folder / "truth.npz"
-    data = read_npz(file, _SHAPES)
+    data = read_npz(file, _SHAPES, texts=("files", "joint_names"))
     for i, name in enumerate(data["files"]):
         lookup = {str(n): k for k, n in enumerate(data["joint_names"][i])}
         missing = [n for n in _NAMES.values() if n not in lookup]
@@ -39,15 +39,15 @@ def load(folder: Path) -> Iterator[Case]:
         rows = [lookup[n] for n in _NAMES.values()]
         footage = still(folder / str(name))
         width, height, _ = size_and_rate(footage.source)
-        px = data["joints_px"][i, rows][None].astype(np.float64)
+        px = data["joints_px"][i, rows][None]
         yield Case(
             "stills3d",
             Path(str(name)).stem,
             0.0,
-            camera_from_K(data["K"][i], width, height),
+            camera_from_K(file, data["K"][i], width, height),
             Motion3D(
                 joint_names=tuple(_NAMES),
-                joints_m=data["joints_cam_m"][i, rows][None].astype(np.float64),
+                joints_m=data["joints_cam_m"][i, rows][None],
                 keypoint_names=tuple(_NAMES),
                 keypoints_px=px,
                 keypoint_confidence=np.isfinite(px.sum(-1)).astype(np.float64),

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from ..records import Case
 from .keypoints import wholebody_case
 from .reading import read_npz, size_and_rate, still
@@ -19,7 +17,7 @@ _SHAPES = {"files": ("N",), "keypoints_133": ("N", 133, 3), "bbox_xywh_px": ("N"
 
 def load(folder: Path) -> Iterator[Case]:
     """One case for each person."""
-    data = read_npz(folder / "truth.npz", _SHAPES)
+    data = read_npz(folder / "truth.npz", _SHAPES, texts=("files",))
     people = Counter[str]()
     for i, name in enumerate(data["files"]):
         footage = still(folder / str(name))
@@ -30,6 +28,6 @@ def load(folder: Path) -> Iterator[Case]:
             f"{footage.source.stem}_{people[str(name)]}",
             footage,
             (width, height),
-            data["keypoints_133"][i].astype(np.float64),
-            data["bbox_xywh_px"][i].astype(np.float64),
+            data["keypoints_133"][i],
+            data["bbox_xywh_px"][i],
         )
