@@ -1,6 +1,8 @@
 """Sets that give parameters of a body or meshes of it: tiny ones, made here in the published layouts."""
 
+import json
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -318,3 +320,13 @@ def test_a_known_shift_gives_the_known_error(tmp_path: Path) -> None:
     joints[:, case.truth.joint_names.index("left_wrist")] += [0.0, 0.12, 0.0]
     got = measure(case, replace(prediction, motion=replace(prediction.motion, joints_m=joints)))
     assert got.values["mpjpe_mm"] == pytest.approx(10)  # 120 mm over twelve joints
+
+
+def test_a_camera_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    folder = _made(tmp_path, "rich")
+    file = next(folder.rglob("*_multicam2world.json"))
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["R"][0][0] = None
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(HmcapError, match=re.escape(f"finite numbers as R of {file}")):
+        list(SETS["rich"].load(folder))

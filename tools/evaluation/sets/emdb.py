@@ -25,7 +25,7 @@ from ....models.errors import HmcapError
 from ..records import Case, Footage
 from .body_files import find_body, load_body_file
 from .body_truth import PROTOCOL, SAME, body_motion, standing_on
-from .nested_values import field, flag, text
+from .nested_values import field, finite_field, flag, text
 from .pickle_data import read_pickle
 from .reading import camera_from_K, pictures
 
@@ -61,9 +61,9 @@ def _case(folder: Path, file: Path, data: object) -> Case:
     trans = field(file, data, "smpl/trans", (T, 3))
     betas = field(file, data, "smpl/betas", ("B",))
     good = field(file, data, "good_frames_mask", (T,)) > 0
-    K = field(file, data, "camera/intrinsics", (3, 3))
+    K = finite_field(file, data, "camera/intrinsics", (3, 3))
     extrinsics = field(file, data, "camera/extrinsics", (T, 4, 4))
-    width, height = (int(field(file, data, f"camera/{k}", ())) for k in ("width", "height"))
+    width, height = (int(finite_field(file, data, f"camera/{k}", ())) for k in ("width", "height"))
     box = field(file, data, "bboxes/bboxes", (T, 4))
     images = file.parent / "images"
     count = len(pictures(images, "the pictures of the sequence"))

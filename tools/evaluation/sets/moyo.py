@@ -29,7 +29,7 @@ from ....models.errors import HmcapError
 from ..records import Case, Footage
 from .body_files import find_body, load_body_file
 from .body_truth import PROTOCOL, Z_UP, Axes, body_motion
-from .nested_values import field, text
+from .nested_values import finite_field, text
 from .reading import camera_from_K, pictures, read_npz, require_file, size_and_rate
 
 _FPS = 30.0
@@ -64,8 +64,8 @@ def _case(folder: Path, session: Path, sequence: str, images: Path) -> Case:
         {"poses": ("N", 165), "trans": ("N", 3), "betas": ("B",), "gender": (), "mocap_frame_rate": ()},
         texts=("gender",),
     )
-    step = float(field(file, data, "mocap_frame_rate", ())) / _FPS
-    if not step >= 1 or step != round(step):
+    step = float(finite_field(file, data, "mocap_frame_rate", ())) / _FPS
+    if not 1 <= step <= 1000 or step != round(step):
         raise HmcapError(
             f"Expected a mocap_frame_rate that is a multiple of {_FPS:g} in {file}, found {step * _FPS:g}."
         )
@@ -116,8 +116,14 @@ def _camera(session: Path, sequence: str, images: Path) -> tuple[np.ndarray, Cam
     except ValueError as error:
         raise HmcapError(f"Expected JSON in {file}, found something else ({error}). Download it again.") from error
     name = f"cam_{int(images.name.removeprefix('YOGI_Cam_'))}"
-    R, position_mm = field(file, data, f"{name}/rotation", (3, 3)), field(file, data, f"{name}/position", (3,))
-    focal, centre = float(field(file, data, f"{name}/focal", ())), field(file, data, f"{name}/princpt", (2,))
+    R, position_mm = (
+        finite_field(file, data, f"{name}/rotation", (3, 3)),
+        finite_field(file, data, f"{name}/position", (3,)),
+    )
+    focal, centre = (
+        float(finite_field(file, data, f"{name}/focal", ())),
+        finite_field(file, data, f"{name}/princpt", (2,)),
+    )
     if np.abs(R @ R.T - np.eye(3)).max() > 1e-3:
         raise HmcapError(f"Expected a rotation as {name}/rotation of {file}, found {R.tolist()}. Download it again.")
     K = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]]) * [[_PUBLISHED], [_PUBLISHED], [1]]

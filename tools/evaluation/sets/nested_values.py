@@ -29,6 +29,16 @@ def field(file: Path, data: object, name: str, shape: Sequence[int | str]) -> np
     return array
 
 
+def finite_field(file: Path, data: object, name: str, shape: Sequence[int | str]) -> np.ndarray:
+    """The same for what all frames depend on, such as a camera: raises HmcapError where a number is not finite."""
+    array = field(file, data, name, shape)
+    if not np.isfinite(array).all():
+        raise HmcapError(
+            f"Expected finite numbers as {name} of {file}, found {array.tolist()}. Take the file as it is published."
+        )
+    return array
+
+
 def text(file: Path, data: object, name: str) -> str:
     """The text at ``a/b/c``; bytes and arrays of one text count as text."""
     found = value(file, data, name)
@@ -45,4 +55,4 @@ def text(file: Path, data: object, name: str) -> str:
 
 def flag(file: Path, data: object, name: str) -> bool:
     """The truth value at ``a/b/c``."""
-    return bool(field(file, data, name, ()))
+    return bool(finite_field(file, data, name, ()))

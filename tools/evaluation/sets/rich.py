@@ -30,7 +30,7 @@ from ....models.errors import HmcapError
 from ..records import Case, Footage
 from .body_files import BodyFile, find_body, load_body_file
 from .body_truth import PROTOCOL, Z_UP, Axes, body_motion, box_around
-from .nested_values import field
+from .nested_values import field, finite_field
 from .pickle_data import read_pickle
 from .reading import pictures, require_file
 from .scaled_camera import scaled_camera
@@ -159,9 +159,9 @@ def _world(folder: Path, sequence: str) -> tuple[np.ndarray, np.ndarray]:
         data = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise HmcapError(f"Expected JSON in {file}, found something else ({error}). Download it again.") from error
-    R = field(file, data, "R", (3, 3))
-    t = field(file, data, "t", (3,))
-    c = float(field(file, data, "c", ()))
+    R = finite_field(file, data, "R", (3, 3))
+    t = finite_field(file, data, "t", (3,))
+    c = float(finite_field(file, data, "c", ()))
     if not c > 0:
         raise HmcapError(f"Expected a size over 0 as c of {file}, found {c}. Download it again.")
     u, _, vt = np.linalg.svd(R.T)  # published with three decimals for some scenes
