@@ -42,6 +42,7 @@ for job in jobs:
         hands_px=np.tile(dots[:, None, None], (1, 2, 21, 1)), hands_world_m=rng.normal(size=(n, 2, 21, 3)))
     with open(Path(job["out"]).with_suffix(".runs"), "a") as runs:
         runs.write("x")
+    print(f"DONE\\t{job['out']}")
 '''
 
 
@@ -176,6 +177,19 @@ def test_an_environment_that_does_not_work_is_named(tmp_path, case, script):
     script.write_text("import no_such_library", encoding="utf-8")
     with pytest.raises(HmcapError, match=r"exit code 1.*no_such_library.*pip install"):
         MediaPipe(tmp_path, Path(sys.executable)).prepare([case], nothing_said)
+
+
+def test_an_older_result_stays_where_the_script_makes_no_new_one(tmp_path, case, script):
+    peer = MediaPipe(tmp_path / "peers", Path(sys.executable))
+    assert peer.prepare([case], nothing_said) == {}
+    kept = peer.file(case).read_bytes()
+    script.write_text("import no_such_library", encoding="utf-8")
+    fresh = replace(peer, fresh=True)
+    with pytest.raises(HmcapError, match="no_such_library"):
+        fresh.prepare([case], nothing_said)
+    with pytest.raises(UsageError):
+        replace(fresh, python=tmp_path / "no_python").prepare([case], nothing_said)
+    assert peer.file(case).read_bytes() == kept
 
 
 def test_a_script_that_dies_on_the_way_fails_the_cases_it_left(tmp_path, case, script):

@@ -8,7 +8,8 @@ Run it in an environment that has ``mediapipe==0.10.21`` (it imports mediapipe, 
     python peer_mediapipe.py --jobs jobs.json --smooth
 
 The jobs are a JSON list of objects with "source" and "out", and perhaps "max_frames" and "tag", a text that is written
-into the settings of the result; one that fails prints "FAILED", its "out" and the reason, and the others go on.
+into the settings of the result. One that is done prints "DONE" and its "out"; one that fails prints "FAILED", its "out"
+and the reason, and the others go on.
 
 The published Holistic graph is run as it is (face included); some of its inner streams are tapped besides: the
 hands' 3-D and the regions of interest, which the Python class does not hand out.
@@ -219,6 +220,7 @@ def main() -> None:
     for job in json.loads(args.jobs.read_text(encoding="utf-8")):
         try:
             run(Path(job["source"]), Path(job["out"]), args, job.get("max_frames", args.max_frames), job.get("tag", ""))
+            print(f"DONE\t{job['out']}", flush=True)
         except (SystemExit, OSError, RuntimeError, ValueError, cv2.error) as error:
             print(f"FAILED\t{job['out']}\t{' '.join(str(error).split())}", flush=True)
 

@@ -4,7 +4,7 @@ import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...models.errors import HmcapError
+from ...models.errors import HmcapError, UsageError
 from ...realtime.progress import Display
 from .first_rows import head_of_case, head_of_prediction
 from .measure import common_keypoints, common_rows, found_rows, measure
@@ -94,13 +94,25 @@ def _cases(name: str, load: Callable[[], Iterator[Case]], pattern: str, failures
 def _prepare(
     name: str, cases: Sequence[Case], sources: Sequence[Source], display: Display, failures: list[Failure]
 ) -> set[tuple[str, str]]:
-    """Have the peers run on all cases at once; (case, method) of those that failed."""
+    """Have the peers run on all cases at once; (case, method) of those that failed.
+
+    Raises UsageError where a peer's Python cannot be started at all.
+    """
     broken: set[tuple[str, str]] = set()
     for source in sources:
-        if isinstance(source, Peer):
-            for case, error in source.peer.prepare(cases, display.say).items():
-                failures.append(Failure(f"{name}/{case}, {source.name}", error))
-                broken.add((case, source.name))
+        if not isinstance(source, Peer):
+            continue
+        try:
+            errors = source.peer.prepare(cases, display.say)
+        except UsageError:
+            raise
+        except HmcapError as error:
+            failures.append(Failure(f"{name}, {source.name}", error))
+            broken.update((case.name, source.name) for case in cases)
+            continue
+        for case, error in errors.items():
+            failures.append(Failure(f"{name}/{case}, {source.name}", error))
+            broken.add((case, source.name))
     return broken
 
 

@@ -139,7 +139,6 @@ class MediaPipe:
                 out = self.file(case)
                 try:
                     out.parent.mkdir(parents=True, exist_ok=True)
-                    out.unlink(missing_ok=True)
                     jobs.append(_job(case, out, folder / str(i)))
                     by_out[str(out)] = case.name
                 except OSError as error:
@@ -153,12 +152,16 @@ class MediaPipe:
             file = folder / "jobs.json"
             file.write_text(json.dumps(jobs), encoding="utf-8")
             lines, trouble = self._script(file)
+        done = set[str]()
         for line in lines:
             word, _, rest = line.partition("\t")
             out, _, reason = rest.partition("\t")
             if word == "FAILED" and out in by_out:
                 errors[by_out[out]] = self._failed(by_out[out], reason)
-        without = [name for out, name in by_out.items() if name not in errors and not Path(out).is_file()]
+            elif word == "DONE":
+                done.add(out)
+        # An older result may lie there: it stays until the script has put a new one in its place.
+        without = [name for out, name in by_out.items() if name not in errors and out not in done]
         if without and len(without) == len(by_out):
             raise HmcapError(
                 f"Expected the script of {self.name} to run in {self.python}, but it {trouble}. {how_to(self.name)}"
