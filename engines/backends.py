@@ -100,7 +100,7 @@ def open_engine(
         raise HmcapError(f"Expected a network that ends in .tflite or .onnx, found {path}.")
     if not path.is_file():
         raise HmcapError(f"Expected a network at {path}, but there is no such file. Fetch it with: hmcap models fetch")
-    engine = _choose(backend, device).open(path, device, threads)
+    engine = choose_backend(backend, device).open(path, device, threads)
     if warm_up:
         try:
             engine({s.name: np.zeros([max(1, n) for n in s.shape], s.dtype) for s in engine.inputs})
@@ -116,7 +116,13 @@ def first_line(error: Exception) -> str:
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
-def _choose(backend: str, device: str) -> Backend:
+def choose_backend(backend: str, device: str) -> Backend:
+    """The back end that would run networks: ``backend``, or the first that reports ``device`` where it is ``auto``.
+
+    Raises :class:`HmcapError` where this machine has not got it or the device, :class:`UsageError` for an unknown
+    name.
+    """
+    device = device.lower()
     kind = _kind(device)
     if backend != "auto":
         chosen = get_backend(backend)

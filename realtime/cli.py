@@ -56,17 +56,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HmcapError as error:
         if "--debug" in words:
             traceback.print_exc()
-        print(f"hmcap: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"hmcap: {one_paragraph(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         if "--debug" in words:
             traceback.print_exc()
-        print(f"hmcap: {str(interrupt) or 'stopped.'}", file=sys.stderr)
+        print(f"hmcap: {one_paragraph(interrupt) or 'stopped.'}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of our output went away (for example `| head`): nothing is left to say to it.
         sys.stdout = None
         return 1
+
+
+def one_paragraph(error: BaseException) -> str:
+    """The message of an error as the command line prints it."""
+    from .progress import printable
+
+    return printable(" ".join(str(error).split()))
 
 
 def _dispatch(words: list[str]) -> int:

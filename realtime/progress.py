@@ -14,6 +14,12 @@ LINE_EVERY_S = 5.0
 """Time between plain lines where there is no terminal."""
 
 
+def printable(text: str) -> str:
+    """The text without control characters, which could move a terminal's cursor or break a page: names in files may
+    hold any."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def open_console(quiet: bool = False) -> Console:
     """Console on stdout, as wide as the terminal, or wide enough for any table where there is none."""
     console = Console(quiet=quiet, highlight=False)

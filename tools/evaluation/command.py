@@ -9,16 +9,17 @@ from pathlib import Path
 
 import platformdirs
 
-from ...engines.backends import get_backend
+from ...engines.backends import choose_backend
 from ...models.errors import HmcapError, UsageError
-from ...realtime.cli import Parser as Parser
-from ...realtime.progress import Display, open_console
+from ...realtime.cli import Parser, one_paragraph
+from ...realtime.progress import Display, open_console, printable
 from .evaluate import Evaluation, evaluate
 from .methods.landmarks import EngineOptions, Landmarks
 from .methods.own import Context
-from .methods.sources import FIRST_ROWS, ON_REQUEST, Source, SourceOptions, find_sources
+from .methods.sources import FIRST_ROWS, ON_REQUEST, Kept, Source, SourceOptions, find_sources
 from .records import Case
 from .report.compare import compare, print_comparison
+from .report.page import write_page
 from .report.results import write_json
 from .report.table import print_tables
 from .sets.registry import SETS, SetMissing, load_set
@@ -89,13 +90,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _list(places, sources, display)
         return 0
     chosen = choose_sources(options.methods, sources)
-    sets = _open_sets(places, bool(options.sets), display)
+    sets = _open_sets(places, bool(options.sets), data_folder(options.data), display)
+    if any(isinstance(s, Kept) for s in chosen):
+        choose_backend(options.engine, options.device)  # one that is not there is not the fault of every case
+    out = None if options.out is None else _out_folder(options.out)
     folder = _predictions_folder(options)
     try:
         found = evaluate(sets, chosen, display, pattern=options.cases, frames=options.frames)
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(f"stopped; what was predicted until now is kept in {folder}.") from interrupt
-    return _report(found, options, display, [s.name for s in chosen])
+    return _report(found, options, out, display, [s.name for s in chosen])
 
 
 def set_places(words: Sequence[str], data: str | None) -> dict[str, Path | None]:
@@ -104,8 +108,7 @@ def set_places(words: Sequence[str], data: str | None) -> dict[str, Path | None]
     ``words``: SET or SET=FOLDER. ``data``: folder of all sets; None for that of the environment. Raises UsageError for
     a name that is no set.
     """
-    text = data if data is not None else os.environ.get(DATA_ENVIRONMENT, "").strip()
-    base = Path(text).expanduser() if text else None
+    base = data_folder(data)
     places: dict[str, Path | None] = {}
     for word in words or SETS:
         name, equals, folder = word.partition("=")
@@ -115,10 +118,16 @@ def set_places(words: Sequence[str], data: str | None) -> dict[str, Path | None]
             found = "twice" if name in places else "without one"
             raise UsageError(f"Expected each set once, with a folder behind '=', found {name} {found}. Say it again.")
         if equals:
-            places[name] = Path(folder).expanduser()
+            places[name] = _path(folder)
         else:
             places[name] = None if base is None else base / SETS[name].relative
     return places
+
+
+def data_folder(data: str | None) -> Path | None:
+    """Folder of all sets: ``data``, or that of the environment; None where nothing names one."""
+    text = data if data is not None else os.environ.get(DATA_ENVIRONMENT, "").strip()
+    return _path(text) if text else None
 
 
 def choose_sources(names: str | None, sources: dict[str, Source]) -> list[Source]:
@@ -142,28 +151,47 @@ def default_predictions_folder() -> Path:
 
 
 def _predictions_folder(options: argparse.Namespace) -> Path:
-    return Path(options.predictions).expanduser() if options.predictions else default_predictions_folder()
+    return default_predictions_folder() if options.predictions is None else _path(options.predictions)
+
+
+def _path(text: str) -> Path:
+    # os.path leaves the ~ of somebody unknown as it is, where pathlib ends in an error
+    return Path(os.path.expanduser(text))
+
+
+def _out_folder(text: str) -> Path:
+    """The folder of --out, made before anything is predicted: better to fail now than after hours."""
+    if not text:
+        raise UsageError("--out takes a folder; found nothing.")
+    folder = _path(text)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HmcapError(
+            f"Expected a folder for the report at {folder}, but the system says: {error.strerror or error}. Name "
+            "another with --out FOLDER."
+        ) from error
+    return folder
 
 
 def _source_options(options: argparse.Namespace) -> SourceOptions:
     folder = _predictions_folder(options)
-    if options.predictions and folder.exists() and not folder.is_dir():
-        raise UsageError(f"--predictions takes a folder; {folder} is a file.")
+    if options.predictions == "" or (folder.exists() and not folder.is_dir()):
+        found = f"the file {folder}" if options.predictions else "nothing"
+        raise UsageError(f"--predictions takes a folder; found {found}.")
     own = folder if options.frames is None else folder / f"{FIRST_ROWS}{options.frames}"
-    if options.engine != "auto":
-        get_backend(options.engine)  # one that does not exist is wrong usage, and not the fault of every case
     if options.threads is not None and options.threads < 1:
         raise UsageError(f"--threads takes a number of threads, 1 or more; found {options.threads}.")
     engine = EngineOptions(options.engine, options.device, options.threads)
     context = Context(Landmarks(own / "proxies", engine, fresh=options.fresh), options.camera)
-    python = None if options.peer_python is None else Path(options.peer_python).expanduser().absolute()
+    python = None if options.peer_python is None else _path(options.peer_python).absolute()
     return SourceOptions(folder, context, own, python, options.fresh)
 
 
 def _open_sets(
-    places: dict[str, Path | None], named: bool, display: Display
+    places: dict[str, Path | None], named: bool, data: Path | None, display: Display
 ) -> dict[str, Callable[[], Iterator[Case]]]:
-    """What gives the cases of each set that is there. A set that was asked for by name has to be."""
+    """What gives the cases of each set that is there. One that was asked for by name (``named``) has to be."""
     sets: dict[str, Callable[[], Iterator[Case]]] = {}
     skipped = []
     for name, folder in places.items():
@@ -174,10 +202,11 @@ def _open_sets(
             continue
         sets[name] = partial(load_set, name, folder)
     if not sets:
+        where = "" if data is None else f" in {data}" if data.is_dir() else f"; {data} is no folder"
         raise HmcapError(
-            f"Expected at least one set, found none{'' if named else ' of ' + ', '.join(SETS)}. Set {DATA_ENVIRONMENT} "
-            "or --data to the folder that holds them, or name one: hmcap eval 3dpw=FOLDER. What each is, and where it "
-            "comes from: hmcap eval --list"
+            f"Expected at least one set, found none of {', '.join(SETS)}{where}. Set {DATA_ENVIRONMENT} or --data to "
+            "the folder that holds them, or name one: hmcap eval 3dpw=FOLDER. What each is, and where it comes from: "
+            "hmcap eval --list"
         )
     for text in skipped:
         display.say(f"skipped: {text}")
@@ -207,28 +236,34 @@ def _list(places: dict[str, Path | None], sources: dict[str, Source], display: D
     )
 
 
-def _report(found: Evaluation, options: argparse.Namespace, display: Display, methods: Sequence[str]) -> int:
+def _report(
+    found: Evaluation, options: argparse.Namespace, out: Path | None, display: Display, methods: Sequence[str]
+) -> int:
     """Print and write what was found; returns the exit code."""
     for failure in found.failures:
-        print(f"hmcap: {failure.where}: {' '.join(str(failure.error).split())}", file=sys.stderr)
+        print(f"hmcap: {printable(failure.where)}: {one_paragraph(failure.error)}", file=sys.stderr)
     have = {method for _, _, method in found.predictions}
     absent = [m for m in methods if options.methods is not None and m not in have]
     for (method, why), count in found.missing.items():
         text = f"skipped: {method} for {count} {'case' if count == 1 else 'cases'}: {why}"
         if method in absent:
-            print(f"hmcap: {text}", file=sys.stderr)
+            print(f"hmcap: {printable(text)}", file=sys.stderr)
         else:
             display.say(text)
     if not found.measured:
-        if found.failures or found.missing:
-            raise HmcapError("Expected at least one prediction to measure, found none; the lines above say why.")
-        raise HmcapError(f"Expected a case that --cases {options.cases} fits, found none. See: hmcap eval --list")
+        if found.failures or (found.missing and absent):
+            return 1  # each was said above
+        if found.missing:
+            why = "; ".join(f"{method}: {reason}" for method, reason in found.missing)
+            raise HmcapError(f"Expected at least one prediction to measure, found none. {why}")
+        names = ", ".join(found.passed_over[:8]) + (", ..." if len(found.passed_over) > 8 else "")
+        raise HmcapError(
+            f"Expected a case that --cases {options.cases!r} fits, found {names}. It is a pattern in which * stands "
+            "for anything; leave it out for all cases."
+        )
     results = found.results()
     print_tables(results, open_console(options.quiet))
-    if options.out is not None:
-        from .report.page import write_page  # draws with matplotlib, which not everyone has
-
-        out = Path(options.out).expanduser()
+    if out is not None:
         write_json(results, out / "results.json")
         write_page(out / "report.html", results, found.cases, found.predictions)
         display.say(f"{out / 'results.json'}, {out / 'report.html'}")

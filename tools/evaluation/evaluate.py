@@ -35,6 +35,8 @@ class Evaluation:
     """By (set, case, method)."""
     measured: list[Measured] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+    """SET/CASE of the cases that the pattern does not fit."""
     missing: dict[tuple[str, str], int] = field(default_factory=dict)
     """(method, why it has nothing) -> for how many cases."""
 
@@ -64,7 +66,7 @@ def evaluate(
     """
     out = Evaluation()
     for name, load in sets.items():
-        whole = list(_cases(name, load, pattern, out.failures))
+        whole = list(_cases(name, load, pattern, out))
         cases = [c if frames is None else head_of_case(c, frames) for c in whole]
         broken = _prepare(name, cases, sources, display, out.failures)
         for i, (all_rows, case) in enumerate(zip(whole, cases, strict=True)):
@@ -77,18 +79,20 @@ def evaluate(
     return out
 
 
-def _cases(name: str, load: Callable[[], Iterator[Case]], pattern: str, failures: list[Failure]) -> Iterator[Case]:
+def _cases(name: str, load: Callable[[], Iterator[Case]], pattern: str, out: Evaluation) -> Iterator[Case]:
     cases = load()
     while True:
         try:
             case = next(cases, None)
         except HmcapError as error:  # the rest of the set cannot be reached
-            failures.append(Failure(name, error))
+            out.failures.append(Failure(name, error))
             return
         if case is None:
             return
         if any(fnmatch.fnmatchcase(text, pattern) for text in (case.name, f"{name}/{case.name}")):
             yield case
+        else:
+            out.passed_over.append(f"{name}/{case.name}")
 
 
 def _prepare(

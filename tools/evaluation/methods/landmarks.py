@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ....engines.backends import available
+from ....engines.backends import choose_backend
 from ....engines.landmarks import DEFAULT_MODELS, LandmarkStage
 from ....engines.registry import REGISTRY
 from ....models.proxies import BLAZEPOSE_NAMES, BODY_NAMES, PROXY_NAMES, Proxies
@@ -153,11 +153,7 @@ def _in_whole_picture(p: Proxies, view: View, case: Case) -> Proxies:
 
 def _network_settings(options: EngineOptions) -> dict[str, str | int]:
     """Settings of the networks, without opening them: they need not be there where everything is kept already."""
-    name = options.backend
-    if name == "auto":
-        kind = options.device.lower().partition(":")[0]
-        offers = available()
-        name = next((b for b, devices in offers.items() if kind in {d.partition(".")[0] for d in devices}), "auto")
+    name = choose_backend(options.backend, options.device).name
     networks = "".join(REGISTRY[network].sha256 for network in DEFAULT_MODELS.values())
     return {
         "engine": f"{name} {_library_version(name)}".strip(),

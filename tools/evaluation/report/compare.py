@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ....realtime.progress import printable
 from .result_records import CaseResult, MethodResult, MethodVariant, Results, SetResult
 from .results import MIN_CASES, gather, read_json, resampled_means
 from .table import arrows_for, direction
-from .table_rows import Measure, in_order, measure_named, methods_in_order, plain
+from .table_rows import Measure, in_order, measure_named, methods_in_order
 
 GAIN, REGRESSION, SAME, CHANCE, UNTESTED = "gain", "regression", "same", "within chance", "untested"
 """What became of a measure. ``SAME``: alike as printed. ``CHANCE``: the 95 % interval of the difference holds zero.
@@ -122,10 +123,10 @@ def compare_results(a: Results, b: Results, name_a: str = "a", name_b: str = "b"
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print a table for every set and method, the cases that became worse, and the verdict in the last line."""
-    console.print(Text(f"a: {plain(comparison.name_a)}\nb: {plain(comparison.name_b)}\n"))
+    console.print(Text(f"a: {printable(comparison.name_a)}\nb: {printable(comparison.name_b)}\n"))
     for pair in comparison.pairs:
         cases = f"{pair.cases} case" + ("" if pair.cases == 1 else "s")
-        console.print(Text(f"{plain(pair.set_name)}, {plain(pair.method)}: {cases} in both", "bold"))
+        console.print(Text(f"{printable(pair.set_name)}, {printable(pair.method)}: {cases} in both", "bold"))
         table = Table(box=None, pad_edge=False, show_edge=False, header_style="", padding=(0, 2, 0, 0))
         for heading in ("", "", "a", "b", "b - a", "%", "95 % of b - a", " "):
             table.add_column(heading, justify="left" if heading.strip() == "" else "right")
@@ -142,12 +143,14 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         for worse in pair.worst:
             m = worse.measure
             share = f"{worse.percent:+.1f} %" if math.isfinite(worse.percent) else "from nothing"
-            console.print(Text(f"  {plain(worse.case)}: {m.label} {m.text(worse.a)} -> {m.text(worse.b)} ({share})"))
+            console.print(
+                Text(f"  {printable(worse.case)}: {m.label} {m.text(worse.a)} -> {m.text(worse.b)} ({share})")
+            )
         for note in pair.notes:
-            console.print(Text(f"- {plain(note)}", "dim"))
+            console.print(Text(f"- {printable(note)}", "dim"))
         console.print()
     for note in comparison.notes:
-        console.print(Text(f"- {plain(note)}", "dim"))
+        console.print(Text(f"- {printable(note)}", "dim"))
     console.print(Text(comparison.verdict, "bold"))
 
 

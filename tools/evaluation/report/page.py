@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 
 from ....realtime.exporters.files import atomic_path
+from ....realtime.progress import printable
 from ..records import Case, Prediction
 from ..sets.registry import SETS
 from .page_style import HEAD, STYLE
@@ -22,7 +23,6 @@ from .table_rows import (
     kind_of,
     measure_named,
     methods_in_order,
-    plain,
     set_notes,
     table_rows,
 )
@@ -73,7 +73,7 @@ def page(results: Results, cases: Sequence[Case], predictions: Mapping[Key, Pred
 
 
 def _e(text: object) -> str:
-    return escape(plain(str(text)))
+    return escape(printable(str(text)))
 
 
 def _heading(results: Results, styles: Styles, papers: bool) -> str:

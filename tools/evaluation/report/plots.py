@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ....realtime.progress import printable
 from ..metrics import METRICS, PCK_GROUPS, PCK_THRESHOLDS_PERCENT, fit_similarity
 from ..records import HIPS, Case, Motion3D, Prediction
 from .plot_svg import INK, Plot, Styles, need_matplotlib, to_svg
 from .result_records import SetResult
 from .results import Key
-from .table_rows import TRUTH, Measure, measure_named, methods_in_order, plain
+from .table_rows import TRUTH, Measure, measure_named, methods_in_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,7 +73,7 @@ def _over_time(set_name: str, found: SetResult, measure: Measure, styles: Styles
     def draw(figure: "Figure") -> None:
         axes = _grid(figure, len(shown))
         for ax, case in zip(axes, shown, strict=True):
-            ax.set_title(plain(case), fontsize=9, loc="left")
+            ax.set_title(printable(case), fontsize=9, loc="left")
             for method in methods:
                 values = _frames(found, method, case, measure)
                 if values is None:
@@ -223,7 +224,7 @@ def _paths(set_name: str, styles: Styles, cases: Sequence[Case], predictions: Ma
     def draw(figure: "Figure") -> None:
         axes = _grid(figure, len(shown), columns=3)
         for ax, (name, truth, tracks) in zip(axes, shown, strict=True):
-            ax.set_title(plain(name), fontsize=9, loc="left")
+            ax.set_title(printable(name), fontsize=9, loc="left")
             for method, track in {TRUTH: truth, **tracks}.items():
                 colour, dashes = styles[method] if method in tracks else (INK, "-")
                 x, z = track[_evenly(len(track))][:, [0, 2]].T
@@ -302,7 +303,7 @@ def _bars(ax: "Axes", names: Sequence[str], values: Mapping[str, Sequence[float]
         shift = (k - (len(values) - 1) / 2) * thick
         known = np.isfinite(lengths)
         ax.barh(place[known] + shift, np.array(lengths)[known], height=0.92 * thick, color=styles[method][0])
-    ax.set_yticks(place, [plain(n) for n in names])
+    ax.set_yticks(place, [printable(n) for n in names])
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
 
@@ -323,7 +324,9 @@ def _legend(
     looks = [("truth", (INK, "-"))] if truth else []
     looks += [(m, (styles[m][0], "-" if bars else styles[m][1])) for m in methods]
     width = 6 if bars else 2.2
-    handles = [Line2D([], [], color=colour, ls=dashes, lw=width, label=plain(name)) for name, (colour, dashes) in looks]  # pyright: ignore[reportArgumentType]
+    handles = [
+        Line2D([], [], color=colour, ls=dashes, lw=width, label=printable(name)) for name, (colour, dashes) in looks
+    ]  # pyright: ignore[reportArgumentType]
     figure.legend(handles=handles, loc="outside upper left", ncols=4 if figure.get_figwidth() > 6 else 2, frameon=False)
 
 

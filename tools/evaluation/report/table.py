@@ -4,8 +4,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ....realtime.progress import printable
 from .result_records import Results
-from .table_rows import Measure, Row, frames_compared, kind_of, methods_in_order, plain, set_notes, table_rows
+from .table_rows import Measure, Row, frames_compared, kind_of, methods_in_order, set_notes, table_rows
 
 
 def print_tables(results: Results, console: Console) -> None:
@@ -35,7 +36,9 @@ def set_table(results: Results, set_name: str, *, stars: bool, arrows: tuple[str
     found = results.sets[set_name]
     rows = table_rows(set_name, found)
     methods = methods_in_order(found.methods)
-    title = Text(f"{plain(set_name)}: {_counted(len(found.cases), 'case')}, {_counted(found.frames, 'frame')}", "bold")
+    title = Text(
+        f"{printable(set_name)}: {_counted(len(found.cases), 'case')}, {_counted(found.frames, 'frame')}", "bold"
+    )
     if not methods:
         return Group(title, Text("No method has a prediction for this set.\n"))
     with_papers = any(row.published for row in rows)
@@ -53,7 +56,7 @@ def set_table(results: Results, set_name: str, *, stars: bool, arrows: tuple[str
     space = " " if stars else ""
     compared = (Text(frames_compared(found, m).replace(" of ", "/") + space) for m in methods)
     table.add_row(Text("frames compared"), "", *compared)
-    notes = [Text(f"- {plain(note)}", "dim") for note in set_notes(results, set_name, rows)]
+    notes = [Text(f"- {printable(note)}", "dim") for note in set_notes(results, set_name, rows)]
     if stars and any(row.best for row in rows):
         notes.append(Text("- * is the best of the row."))
     return Group(title, table, *notes, Text(""))
@@ -70,7 +73,7 @@ def _cell(row: Row, method: str, stars: bool) -> Text:
 
 def _heading(kind: str, method: str, stars: bool) -> Text:
     # A variant's name goes below the method's, so that the column stays narrow.
-    lines = [kind, *plain(method).replace("-", "\n-").split("\n")]
+    lines = [kind, *printable(method).replace("-", "\n-").split("\n")]
     return Text("\n".join(line + (" " if stars else "") for line in lines), "bold")
 
 

@@ -64,11 +64,6 @@ class Row:
         return f"{self.measure.text(best.value)} {best.system} {best.data}"
 
 
-def plain(text: str) -> str:
-    """The text without control characters, which could move a terminal's cursor or break a page."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def measure_named(name: str) -> Measure:
     """How to show a measure, also one that only an older or newer version knows."""
     info = METRICS.get(name)
