@@ -12,6 +12,7 @@ two seconds, which leaves what the networks get wrong and takes out what is mere
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -162,14 +163,22 @@ def real_cases(data: Path) -> Iterator[tuple[str, Case]]:
         yield "clips", Case("clips", path.stem, fps, camera, Motion3D(), Footage(path, np.arange(count)))
 
 
+def is_plain(scene: Path) -> bool:
+    """Whether a rendered clip is as easy as the real footage here: all of the person in the picture, enough light, a
+    short exposure and nothing in the way."""
+    spec = json.loads(scene.read_text(encoding="utf-8"))["specification"]
+    return spec["framing"] == "whole" and not spec["dim"] and not spec["occluder"] and spec["shutter"][1] <= 0.3
+
+
 def compare(rendered: Path, data: Path, cache: Path) -> dict[str, Sums]:
-    """Sums of each kind of footage: "rendered", "beam", "stills", "clips"."""
+    """Sums of each kind of footage: "rendered", of these the "plain" ones, "beam", "stills", "clips"."""
     landmarks = Landmarks(cache)
     sums: dict[str, Sums] = {}
     for case in SETS["rendered"].load(rendered):
         truth = read_truth(rendered / case.name / "truth.npz")
         proxies = landmarks(case, lambda done, total: None)
-        add_case(sums.setdefault("rendered", Sums()), case, proxies, truth.proxies_visible)
+        for kind in ("rendered", "plain")[: 2 if is_plain(rendered / case.name / SCENE) else 1]:
+            add_case(sums.setdefault(kind, Sums()), case, proxies, truth.proxies_visible)
     for kind, case in real_cases(data):
         add_case(sums.setdefault(kind, Sums()), case, landmarks(case, lambda done, total: None), None)
     return sums
