@@ -9,7 +9,14 @@ from eval_case import T, made_case, motion_of, moved, predicted, rigid
 from hmcap.models.body import load_body
 from hmcap.models.proxies import PROXY_NAMES, Proxies
 from hmcap.models.skeleton import JOINT_NAMES
-from hmcap.tools.evaluation.measure import common_keypoints, common_rows, found_rows, measure, truth_as_prediction
+from hmcap.tools.evaluation.measure import (
+    common_hands,
+    common_keypoints,
+    common_rows,
+    found_rows,
+    measure,
+    truth_as_prediction,
+)
 from hmcap.tools.evaluation.metrics import METRICS
 from hmcap.tools.evaluation.records import LIMBS, Case, Footage, Measured, Motion3D, Prediction, Surface
 from hmcap.tools.evaluation.surface import surface_of
@@ -245,6 +252,22 @@ def test_key_points_with_confidence_zero_are_missing(case):
     confidence[:, PROXY_NAMES.index("nose")] = 0
     found = measure(case, predicted(case, keypoint_confidence=confidence))
     assert found.values["pck_body_5"] == pytest.approx(100 * 18 / 19)
+
+
+def test_hands_compare_where_every_method_found_them(case):
+    shifted = case.truth.hands_m + [0.0, 0.0, 0.01] * np.arange(21)[:, None]
+    easy, all_of_them = shifted.copy(), shifted.copy()
+    easy[: T - 3, 1] = np.nan
+    all_of_them[0] = np.nan
+    predictions = [predicted(case, hands_m=easy), predicted(case, hands_m=all_of_them), predicted(case, hands_m=None)]
+    hands = common_hands(case, predictions)
+    assert hands.sum(0).tolist() == [T - 1, 3]
+    one, other, none = (measure(case, p, hands=hands) for p in predictions)
+    for name in ("hand_mpjpe_mm", "hand_pa_mpjpe_mm"):
+        assert one.values[name] == other.values[name] > 0
+        assert one.weights[name] == other.weights[name] == T + 2
+        assert name not in none.values
+    assert one.values["hand_detected_percent"] < other.values["hand_detected_percent"]
 
 
 def test_hands_that_were_not_found(case):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ...models.errors import HmcapError, UsageError
 from ...realtime.progress import Display
 from .first_rows import head_of_case, head_of_prediction
-from .measure import common_keypoints, common_rows, found_rows, measure
+from .measure import common_hands, common_keypoints, common_rows, found_rows, measure
 from .methods.sources import NotThere, Peer, Source
 from .records import Case, Measured, Prediction
 from .report.results import Key, Results, make_results
@@ -154,7 +154,8 @@ def _predictions(
 
 def _measure(case: Case, predictions: Sequence[Prediction]) -> list[Measured]:
     rows, names = common_rows(case, predictions), common_keypoints(case, predictions)
-    return [measure(case, p, rows, names) for p in predictions]
+    hands = common_hands(case, predictions)
+    return [measure(case, p, rows, names, hands) for p in predictions]
 
 
 class _Progress:

@@ -26,12 +26,15 @@ def measure(
     prediction: Prediction,
     rows: np.ndarray | None = None,
     keypoint_names: Sequence[str] | None = None,
+    hands: np.ndarray | None = None,
 ) -> Measured:
     """Every measure of :data:`hmcap.tools.evaluation.metrics.METRICS` that can be taken of a prediction for a case.
 
     rows: (n,) int rows to which all measures but the shares found and PCK are restricted (for a fair comparison: those
     that every method found, :func:`common_rows`); None for all. keypoint_names: those to which PCK is restricted; None
     for all that the truth labels and the method gives. ``per_joint`` of the PCK measures names the points compared.
+    hands: (T, 2) bool, left and right hands to which the errors of hands are restricted (:func:`common_hands`); None
+    for all that the method found.
 
     Positions compare in the axes of the camera. A motion in a world with known camera is taken there by its own
     camera; where truth or prediction has a world but no camera, both compare in their worlds if both have one, and
@@ -42,11 +45,15 @@ def measure(
     Raises HmcapError where truth and prediction do not fit together (:func:`hmcap.tools.evaluation.checks.checked`).
     """
     with threadpool_limits(1, user_api="blas"):
-        return _measure(case, prediction, rows, keypoint_names)
+        return _measure(case, prediction, rows, keypoint_names, hands)
 
 
 def _measure(
-    case: Case, prediction: Prediction, rows: np.ndarray | None, keypoint_names: Sequence[str] | None
+    case: Case,
+    prediction: Prediction,
+    rows: np.ndarray | None,
+    keypoint_names: Sequence[str] | None,
+    hands: np.ndarray | None,
 ) -> Measured:
     truth, motion = checked(case, prediction)
     found = _found(case, motion)
@@ -64,7 +71,7 @@ def _measure(
         _joints(sheet, pair)
         if case.fps > 0:
             _derivatives(sheet, pair)
-    _hands(sheet, pair)
+    _hands(sheet, pair, hands)
     _rotations(sheet, pair)
     _mesh(sheet, pair)
     _contact(sheet, pair)
@@ -111,6 +118,16 @@ def common_keypoints(case: Case, predictions: Sequence[Prediction]) -> tuple[str
     """Names of the key points that the truth labels and every prediction with key points gives."""
     given = [p.motion.keypoint_names for p in predictions if p.motion.keypoints_px is not None]
     return tuple(n for n in case.truth.keypoint_names if all(n in names for names in given))
+
+
+def common_hands(case: Case, predictions: Sequence[Prediction]) -> np.ndarray:
+    """(T, 2) bool: the left and right hands that every prediction with hands found."""
+    found = np.ones((case.frames, 2), bool)
+    for prediction in predictions:
+        hands = checked(case, prediction)[1].hands_m
+        if hands is not None:
+            found &= m.known_sets(hands)
+    return found
 
 
 def truth_as_prediction(case: Case) -> Prediction:
@@ -261,7 +278,7 @@ def _hands_found(sheet: Sheet, truth: Motion3D, motion: Motion3D) -> None:
     sheet.add("hand_detected_percent", np.where(known, np.where(found, 100.0, 0.0), np.nan), pooled=True)
 
 
-def _hands(sheet: Sheet, pair: _Pair) -> None:
+def _hands(sheet: Sheet, pair: _Pair, only: np.ndarray | None) -> None:
     if pair.truth.hands_m is None or pair.motion.hands_m is None:
         return
     sides = pair.motion.hands_m, pair.truth.hands_m
@@ -271,6 +288,8 @@ def _hands(sheet: Sheet, pair: _Pair) -> None:
         ("hand_pa_mpjpe_mm", m.pa_joint_errors_mm(p, t)),
     ):
         if errors is not None:
+            if only is not None:
+                errors[~only] = np.nan
             # one sample per hand and frame, so that a hand of which the truth knows half a dozen joints weighs no less
             sheet.add(name, m.mean_known(errors, -1), pooled=True)
             if name in sheet.values:

@@ -47,7 +47,8 @@ def _all() -> Iterable[MetricInfo]:
     )
     yield MetricInfo(
         "hand_mpjpe_mm", "Hand MPJPE", mm, True, 1,
-        "Mean distance of the 21 joints of each hand from their truth, its wrist brought together; over hands found.",
+        "Mean distance of the 21 joints of each hand from their truth, its wrist brought together; over the "
+        "hands that every method compared found.",
         True,
     )  # fmt: skip
     yield MetricInfo(
