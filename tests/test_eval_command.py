@@ -128,6 +128,8 @@ def test_a_file_that_fails_leaves_the_others(words, data, tmp_path, capsys):
     assert main([*words, "beam", "--methods", "truth,other", "--out", str(out)]) == 1
     said = capsys.readouterr().err
     assert f"beam/cam01, other: Expected a prediction (npz, no pickled objects) in {bad}" in said
+    assert "Correct the program that wrote it" in said
+    assert "--fresh" not in said
     assert values(out, "beam", "other")["mpjpe_mm"] == pytest.approx(100 / 12)
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))["sets"]["beam"]
     assert results["methods"]["truth"]["cases"].keys() == {"cam01", "cam02"}

@@ -17,6 +17,10 @@ FIRST_ROWS = "first-rows-"
 """Beginning of the names of folders that keep what was made of first rows only."""
 
 
+_AGAIN = "Delete it, or make it again with --fresh."
+_CORRECT = "Correct the program that wrote it; docs/evaluation.md describes the layout."
+
+
 class NotThere(HmcapError):
     """A source has nothing for a case, which is no fault of the case."""
 
@@ -88,11 +92,11 @@ class Kept:
                 return kept
         write_prediction(path, self.method.predict(case, progress), case)
         # Read back, so that the first run and every later one measure the same numbers.
-        return read_prediction(path, case, self.name)
+        return read_prediction(path, case, self.name, _AGAIN)
 
     def _kept(self, path: Path, case: Case) -> Prediction | None:
         try:
-            kept = read_prediction(path, case, self.name)
+            kept = read_prediction(path, case, self.name, _AGAIN)
         except ForeignPrediction:
             return None
         same = kept.version == self.method.version and dict(kept.settings) == dict(self.method.settings)
@@ -125,7 +129,7 @@ class Brought:
         path = prediction_path(self.folder, self.name, case)
         if not path.is_file():
             raise NotThere(f"there is no {self.folder / self.name}/SET/CASE.npz for them.")
-        return read_prediction(path, case, self.name)
+        return read_prediction(path, case, self.name, _CORRECT)
 
 
 @dataclass(frozen=True, slots=True)

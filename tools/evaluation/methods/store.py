@@ -164,18 +164,19 @@ def is_brought(path: Path) -> bool:
     """Whether a file is a prediction that another program made, over which hmcap never writes; of a damaged one nothing
     can be told, and it is none."""
     try:
-        return "fingerprint" not in read_npz(path, "a prediction", _STEP)
+        return "fingerprint" not in read_npz(path, "a prediction", "")
     except HmcapError:
         return False
 
 
-def read_prediction(path: Path, case: Case, method: str) -> Prediction:
-    """The prediction of ``method`` for ``case`` in a file, every array checked.
+def read_prediction(path: Path, case: Case, method: str, step: str = "") -> Prediction:
+    """The prediction of ``method`` for ``case`` in a file, every array checked; ``step`` ends the messages with what to
+    do next.
 
     Raises :class:`ForeignPrediction` where it belongs to another case or the case's input has changed since, and
     HmcapError where there is no such file or it is not laid out as this module says.
     """
-    check = _Checks(path, read_npz(path, "a prediction (npz, no pickled objects)", _STEP))
+    check = _Checks(path, read_npz(path, "a prediction (npz, no pickled objects)", step), step)
     check.texts_and_names()
     check.belongs_to(case, method)
     check.arrays(case)
@@ -184,17 +185,14 @@ def read_prediction(path: Path, case: Case, method: str) -> Prediction:
     return prediction
 
 
-_STEP = "Delete it, or make it again with --fresh; docs/evaluation.md describes the layout."
-
-
 class _Checks:
     """The arrays of one file, on their way to a record."""
 
-    def __init__(self, path: Path, data: dict[str, np.ndarray]) -> None:
-        self.path, self.data = path, data
+    def __init__(self, path: Path, data: dict[str, np.ndarray], step: str) -> None:
+        self.path, self.data, self.step = path, data, step
 
     def fail(self, expected: str, found: str) -> NoReturn:
-        raise HmcapError(f"Expected {expected} in the prediction {self.path}, found {found}. {_STEP}")
+        raise HmcapError(f"Expected {expected} in the prediction {self.path}, found {found}. {self.step}")
 
     def text(self, name: str) -> str:
         return str(self.data[name])
@@ -229,7 +227,9 @@ class _Checks:
         place = f"{case.set_name}/{case.name}"
         named = "/".join(self.text(n) if n in self.data else own for n, own in _own(case))
         if named != place:
-            raise ForeignPrediction(f"Expected a prediction for {place} in {self.path}, found one for {named}. {_STEP}")
+            raise ForeignPrediction(
+                f"Expected a prediction for {place} in {self.path}, found one for {named}. {self.step}"
+            )
         index, rows = self.data["index"], rows_of(case)
         if index.ndim != 1 or index.dtype.kind not in "iu":
             self.fail("whole numbers (T,) as index", _shape(index))
@@ -244,7 +244,7 @@ class _Checks:
             self.foreign(f"a prediction for the footage and camera of {place} as they are now", "one made for others")
 
     def foreign(self, expected: str, found: str) -> NoReturn:
-        raise ForeignPrediction(f"Expected {expected} in the prediction {self.path}, found {found}. {_STEP}")
+        raise ForeignPrediction(f"Expected {expected} in the prediction {self.path}, found {found}. {self.step}")
 
     def arrays(self, case: Case) -> None:
         sizes: dict[str, int] = {"T": case.frames}
