@@ -13,15 +13,6 @@ LARGEST = 1e6
 """Positions beyond this many metres or pixels are taken for another unit or for garbage."""
 
 
-def frame_numbers(case: Case) -> np.ndarray:
-    """(T,) frame number in the source of each row of a case."""
-    if case.footage is not None:
-        return np.asarray(case.footage.index)
-    if case.proxies is not None:
-        return np.array([p.index for p in case.proxies])
-    return np.arange(case.frames)
-
-
 def checked(case: Case, prediction: Prediction) -> tuple[Motion3D, Motion3D]:
     """Truth and predicted motion with all arrays as float64, checked for shape, names, infinity and half-found rows.
     ``T_cam_world`` of a motion that is not in a world is left out.
@@ -179,4 +170,4 @@ class _Checker:
     def frame(self, where: np.ndarray | np.bool_) -> str:
         """The first row with a True in (T, ...), in words."""
         row = int(np.argwhere(where)[0, 0])
-        return f"row {row} (frame {int(frame_numbers(self.case)[row])} of the source)"
+        return f"row {row} (frame {int(self.case.index[row])} of the source)"

@@ -11,8 +11,8 @@ from ...models.proxies import HAND_NAMES
 from ...models.rotations import axis_angle_to_matrix
 from ...models.skeleton import CONTACT_POINTS, JOINT_NAMES, NUM_BODY_JOINTS
 from . import metrics as m
-from .checks import checked, frame_numbers
-from .records import HIPS, Case, Measured, Motion3D, Prediction, Surface
+from .checks import checked
+from .records import HIPS, TRUTH, Case, Measured, Motion3D, Prediction, Surface
 from .score_sheet import Sheet
 from .surface import surface_of
 
@@ -66,7 +66,7 @@ def _measure(
     sheet.add("detected_percent", np.where(found, 100.0, 0.0))
     _picture(sheet, case, truth, motion, keypoint_names)
     _hands_found(sheet, truth, motion)
-    pair = _Pair(case, truth, motion, used, frame_numbers(case))
+    pair = _Pair(case, truth, motion, used, case.index)
     if truth.joints_m is not None and motion.joints_m is not None:
         _joints(sheet, pair)
         if case.fps > 0:
@@ -147,7 +147,7 @@ def truth_as_prediction(case: Case) -> Prediction:
         keypoints_px=None if t.keypoints_px is None else _filled(t.keypoints_px, (2,)),
         body=body,
     )
-    return Prediction("truth", "", {}, motion)
+    return Prediction(TRUTH, "", {}, motion)
 
 
 def _filled(value: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:

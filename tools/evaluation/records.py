@@ -22,6 +22,9 @@ LIMBS = tuple(f"{s}_{j}" for s in ("left", "right") for j in ("hip", "knee", "an
 HIPS = ("left_hip", "right_hip")
 """Root of a position error: the middle of the hips."""
 
+TRUTH = "truth"
+"""Name of the method that puts the truth forward as a prediction, to check a set; it competes with nobody."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BodyParameters:
@@ -116,6 +119,15 @@ class Case:
             if value is not None:
                 return len(value)
         return 0 if self.footage is None else len(self.footage.index)
+
+    @property
+    def index(self) -> np.ndarray:
+        """(T,) int64 frame number in the source of each row; counted from 0 where there is no source."""
+        if self.footage is not None:
+            return np.asarray(self.footage.index, np.int64)
+        if self.proxies is not None:
+            return np.array([p.index for p in self.proxies], np.int64)
+        return np.arange(self.frames)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

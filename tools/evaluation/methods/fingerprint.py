@@ -32,7 +32,7 @@ def case_fingerprint(case: Case) -> str:
         "image": [camera.width_px, camera.height_px],
         "K": camera.K.tolist(),
         "dist": [float(d) for d in camera.dist],
-        "index": rows_of(case).tolist(),
+        "index": case.index.tolist(),
         "box_px": "" if case.box_px is None else _of_array(case.box_px),
         "input": input_fingerprint(case),
     }
@@ -54,16 +54,9 @@ def input_fingerprint(case: Case) -> str:
     return digest.hexdigest()
 
 
-def rows_of(case: Case) -> np.ndarray:
-    """(T,) int64 frame of the source that each row belongs to: the footage's index, or that of the proxies."""
-    if case.footage is not None:
-        return np.asarray(case.footage.index, np.int64)
-    return np.array([p.index for p in _proxies(case)], np.int64)
-
-
 def last_frame(case: Case) -> int:
     """The last frame of the source that has truth; no method looks further."""
-    return int(rows_of(case)[-1])
+    return int(case.index[-1])
 
 
 def footage_fingerprint(source: Path, last: int) -> str:

@@ -16,7 +16,7 @@ from ....models.errors import HmcapError
 from ....realtime.frames import Frame
 from ....realtime.sources import open_source
 from ..records import Case
-from .fingerprint import last_frame, rows_of
+from .fingerprint import last_frame
 
 GROW = 0.25
 """Part of a box's size that is added on each of its sides."""
@@ -65,7 +65,7 @@ def view_of(case: Case) -> View:
         )
     grow = GROW * box[:, 2:]
     corners = np.concatenate([box[:, :2] - grow, box[:, :2] + box[:, 2:] + grow], axis=1)[known]
-    rows = rows_of(case)[known]
+    rows = case.index[known]
     frames = np.arange(last_frame(case) + 1)
     every = np.stack([np.interp(frames, rows, corners[:, k]) for k in range(4)], axis=1)
     limits = np.array([width, height, width, height])
@@ -80,7 +80,7 @@ def view_of(case: Case) -> View:
 
 def source_fps(case: Case) -> float | None:
     """Frame rate to read a folder of images at, so that its rows come at the case's rate; None for single pictures."""
-    rows = rows_of(case)
+    rows = case.index
     if case.fps <= 0 or len(rows) < 2:
         return None
     return case.fps * float(np.median(np.diff(rows)))

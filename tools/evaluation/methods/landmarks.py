@@ -15,7 +15,7 @@ from ....engines.landmarks import DEFAULT_MODELS, LandmarkStage
 from ....engines.registry import REGISTRY
 from ....models.proxies import BLAZEPOSE_NAMES, BODY_NAMES, PROXY_NAMES, Proxies
 from ..records import Case, Motion3D
-from .fingerprint import code_version, input_fingerprint, rows_of
+from .fingerprint import code_version, input_fingerprint
 from .footage import View, pictures, source_fps, view_of
 from .store import case_file, read_npz, write_npz
 
@@ -101,7 +101,7 @@ class Landmarks:
         return self._stage
 
     def _measure(self, case: Case, view: View, progress: Progress) -> list[Proxies]:
-        stage, total = self._open(), int(rows_of(case)[-1]) + 1
+        stage, total = self._open(), int(case.index[-1]) + 1
         stage.reset()
         found = []
         for frame in pictures(case, view):
@@ -141,7 +141,7 @@ def keypoints_of(proxies: Sequence[Proxies]) -> tuple[np.ndarray, np.ndarray]:
 def at_rows(case: Case, proxies: Sequence[Proxies]) -> np.ndarray:
     """(T,) position in ``proxies`` of each row of the case; -1 for a frame that the source could not give."""
     place = {p.index: i for i, p in enumerate(proxies)}
-    return np.array([place.get(int(r), -1) for r in rows_of(case)])
+    return np.array([place.get(int(r), -1) for r in case.index])
 
 
 def _in_whole_picture(p: Proxies, view: View, case: Case) -> Proxies:

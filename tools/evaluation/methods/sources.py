@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ....models.errors import HmcapError
 from ..measure import truth_as_prediction
-from ..records import Case, Prediction
+from ..records import TRUTH, Case, Prediction
 from .landmarks import Progress
 from .own import METHODS, Context, Method
 from .peers import MediaPipe, PeerMissing
@@ -173,7 +173,7 @@ class Truth:
     @property
     def name(self) -> str:
         """Name of the method."""
-        return "truth"
+        return TRUTH
 
     @property
     def title(self) -> str:
@@ -194,7 +194,6 @@ class Truth:
 
 OWN = tuple(METHODS)
 PEERS = ("mediapipe", "mediapipe-smooth")
-TRUTH = "truth"
 ON_REQUEST = ("landmarks", TRUTH)
 """Methods that are measured only where they are named: those that are no whole system, and so would only take rows
 from the comparison of the others (the landmark networks' own 3-D is missing where left and right were exchanged)."""

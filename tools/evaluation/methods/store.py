@@ -49,7 +49,7 @@ from ....models.errors import HmcapError
 from ..checks import checked
 from ..records import BodyParameters, Case, Motion3D, Prediction
 from ..surface import surface_of
-from .fingerprint import case_fingerprint, rows_of
+from .fingerprint import case_fingerprint
 
 FORMAT = "hmcap-prediction-1"
 RESERVED = ("peers", "proxies")
@@ -104,7 +104,7 @@ def write_prediction(path: Path, prediction: Prediction, case: Case) -> None:
 
     Raises HmcapError where the folder cannot be written.
     """
-    motion, rows = prediction.motion, rows_of(case)
+    motion, rows = prediction.motion, case.index
     arrays: dict[str, np.ndarray | None] = {name: getattr(motion, name, None) for name in _ARRAYS}
     if motion.body is not None:
         arrays |= {name: getattr(motion.body, name) for name in ("poses", "trans_m", "betas")}
@@ -230,7 +230,7 @@ class _Checks:
             raise ForeignPrediction(
                 f"Expected a prediction for {place} in {self.path}, found one for {named}. {self.step}"
             )
-        index, rows = self.data["index"], rows_of(case)
+        index, rows = self.data["index"], case.index
         if index.ndim != 1 or index.dtype.kind not in "iu":
             self.fail("whole numbers (T,) as index", _shape(index))
         if len(index) != len(rows):

@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,20 +10,17 @@ import numpy as np
 
 from ....models.errors import HmcapError
 from ....realtime.sources import open_source
-from ..checks import frame_numbers
-from ..records import Case, Prediction
+from ..records import TRUTH, Case, Prediction
 from .plot_svg import Styles
 from .result_records import SetResult
 from .results import Key
 from .stick_figures import draw_over, draw_view, draw_views, figures_of
-from .table_rows import TRUTH, Measure
+from .table_rows import Measure
 
 HEIGHT_PX = 340
 _QUALITY = 80
 _GAP_S = 1.0
 """Frames of one case that are nearer than this show the same failure; only the worst of them is shown."""
-
-ReadFrames = Callable[[Case, Sequence[int]], dict[int, np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +160,7 @@ def _picture(
         what = f"The true figure in white and that of {method} in its colour, from the camera and from the side."
     if drawn is None:
         return None
-    frame = int(frame_numbers(case)[row])
+    frame = int(case.index[row])
     values = {
         m: r.cases[case.name].per_frame.get(measure.name) for m, r in found.methods.items() if case.name in r.cases
     }

@@ -8,11 +8,11 @@ import numpy as np
 
 from ....realtime.progress import printable
 from ..metrics import METRICS, PCK_GROUPS, PCK_THRESHOLDS_PERCENT, fit_similarity
-from ..records import HIPS, Case, Motion3D, Prediction
+from ..records import HIPS, TRUTH, Case, Motion3D, Prediction
 from .plot_svg import INK, Plot, Styles, need_matplotlib, to_svg
 from .result_records import SetResult
 from .results import Key
-from .table_rows import TRUTH, Measure, measure_named, methods_in_order
+from .table_rows import Measure, measure_named, methods_in_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

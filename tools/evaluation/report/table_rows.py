@@ -5,13 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..metrics import METRICS
+from ..records import TRUTH
 from .published import Published, published_for
 from .result_records import Results, SetResult, Value
 
 OURS = ("solver", "networks", "landmarks")
 """Methods of this software; their variants begin with the name and a dash. All others are peers."""
-TRUTH = "truth"
-"""The method that says the truth, to check a set; it competes with nobody."""
 
 
 @dataclass(frozen=True, slots=True)

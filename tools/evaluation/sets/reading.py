@@ -13,7 +13,7 @@ from ....models.skeleton import BODY, JOINT_NAMES
 from ....realtime.sources import open_source
 from ....realtime.sources_images import SUFFIXES
 from ...motions.virtual_cameras import project_px
-from ..records import LIMBS, Footage
+from ..records import Footage
 
 _SAME = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 """Joints of the SMPL tree that carry the name of a landmark; the others have the prefix ``smplx_``."""
@@ -177,11 +177,6 @@ def inside_picture(px: np.ndarray, camera: Camera) -> np.ndarray:
 def to_camera(T_cam_world: np.ndarray, points_m: np.ndarray) -> np.ndarray:
     """Points (T, J, 3) of the world in the axes of the camera T_cam_world (T, 4, 4)."""
     return np.einsum("tij,tkj->tki", T_cam_world[:, :3, :3], points_m) + T_cam_world[:, None, :3, 3]
-
-
-def missing_limbs(names: Sequence[str]) -> list[str]:
-    """Those of LIMBS that are not among the names."""
-    return [n for n in LIMBS if n not in names]
 
 
 def sided(limb: str) -> str:
