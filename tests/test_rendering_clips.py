@@ -23,14 +23,13 @@ from hmcap.tools.motions.mocap import ClipEntry, list_clips
 from hmcap.tools.motions.virtual_cameras import project_px
 from hmcap.tools.rendering import render
 from hmcap.tools.rendering.__main__ import main
-from hmcap.tools.rendering.arrange import arrange
+from hmcap.tools.rendering.arrange import arrange, body_yaw_deg
 from hmcap.tools.rendering.clips import MAX_BETA, ClipSpec, canonical_specs, measurement_specs
 from hmcap.tools.rendering.realism import Sums, add_case, table
 from hmcap.tools.rendering.truth import (
     HIDDEN,
     OUTSIDE,
     VISIBLE,
-    body_yaw_deg,
     flesh_m,
     read_truth,
     save_truth,
@@ -138,6 +137,8 @@ def test_the_camera_keeps_the_ranges(folder):
     R, t = a.camera.T_cam_world[:, :3, :3], a.camera.T_cam_world[:, :3, 3]
     assert 1.0 <= -(np.swapaxes(R, 1, 2) @ t[..., None])[:, 1, 0].mean() <= 1.5
     assert 0.25 <= np.median(truth_of(a).body_height_px) / SIZE[1] <= 0.65
+    front = arranged(folder, facing_deg=(0.0, 30.0))
+    assert np.median(np.abs(truth_of(front).body_yaw_deg)) < 31
     with pytest.raises(HmcapError, match="none in"):
         arranged(folder, body_share=(0.9, 0.9001))
     with pytest.raises(HmcapError, match="made/gone"):

@@ -164,9 +164,10 @@ def _posed(clip: Clip, body: BodyModel) -> PosedBody:
 
 def _cut(first: Clip, second: Clip, blend: int, body: BodyModel) -> tuple[int, int]:
     """Frame of the first clip where the blend begins, and of the second."""
-    search = round(_SEARCH_S * first.fps)
+    # Of a short clip at most two thirds are given away, so that every clip makes the take longer.
+    search = min(round(_SEARCH_S * first.fps), (second.frames - blend) // 3)
     from_i = max(1, first.frames - blend - search)
-    last_k = max(1, min(search, second.frames - blend - 1))
+    last_k = max(1, search)
     a = _features(part_of(first, from_i - 1, first.frames), body)[1:]
     b = _features(part_of(second, 0, last_k + blend), body)
     middle = blend // 2

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from ...models.body_stages import BodyModel
 from ...models.errors import HmcapError
 from ...models.markers import proxy_rig
+from ...models.proxies import PROXY_NAMES
 from ...models.skeleton import LEFT_HAND, RIGHT_HAND
 from ..motions.hand_motion import KeyPoses, hand_motion
 from ..motions.mocap import Clip, ClipEntry, on_shape, read_clip, smoothed
@@ -27,6 +29,9 @@ _MOTION, _HANDS, _SHAPE, _CAMERA, _LOOK, _ROOM, _LIGHT, _THINGS, _FILM = range(9
 MAX_BLUR_PX = 0.9
 """Blur of the lens at most, in pixels of a picture 1000 wide."""
 _CAMERA_DRAWS = 400
+_ROOM_DRAWS = 60
+_WALL_M = 2.0
+"""One-sided things higher than this are the walls of a room."""
 _FINGERS_STILL_RAD = 1e-3
 
 
@@ -77,7 +82,7 @@ def arrange(
     posed = shaped.with_pose(motion.poses, motion.trans_m)
     crown = posed.joints_m[:, 15:16] + [0.0, 0.17, 0.0]
     points = np.concatenate([proxy_rig(body).in_world_m(posed), crown], axis=1)
-    camera = _camera(spec, points)
+    camera = _camera(spec, points, motion)
     surroundings = _surroundings(spec, points, camera, backgrounds)
     scene = Scene(
         body,
@@ -152,7 +157,7 @@ def _centred(motion: Clip, body: BodyModel, betas: np.ndarray) -> Clip:
     return replace(motion, trans_m=motion.trans_m - middle * [1.0, 0.0, 1.0])
 
 
-def _camera(spec: ClipSpec, points_m: np.ndarray) -> VirtualCamera:
+def _camera(spec: ClipSpec, points_m: np.ndarray, motion: Clip) -> VirtualCamera:
     rng = stream(spec, _CAMERA)
     for _ in range(_CAMERA_DRAWS):
         try:
@@ -177,7 +182,7 @@ def _camera(spec: ClipSpec, points_m: np.ndarray) -> VirtualCamera:
                 )
             else:
                 continue
-        if _suits(spec, found, points_m):
+        if _suits(spec, found, points_m, motion):
             return found
     raise HmcapError(
         f"Expected a camera for the clip {spec.name} within its ranges of field of view, height and size, found none "
@@ -185,16 +190,28 @@ def _camera(spec: ClipSpec, points_m: np.ndarray) -> VirtualCamera:
     )
 
 
-def _suits(spec: ClipSpec, found: VirtualCamera, points_m: np.ndarray) -> bool:
+def _suits(spec: ClipSpec, found: VirtualCamera, points_m: np.ndarray, motion: Clip) -> bool:
     R, t = found.T_cam_world[:, :3, :3], found.T_cam_world[:, :3, 3]
     height = float(-(np.swapaxes(R, 1, 2) @ t[..., None])[:, 1, 0].mean())
     y = found.project(points_m)[..., 1]
     share = float(np.nanmedian(y.max(1) - y.min(1))) / spec.size_px[1]
+    pelvis = points_m[:, PROXY_NAMES.index("mid_hip")]
+    facing = float(np.median(np.abs(body_yaw_deg(motion.poses, pelvis, found.T_cam_world))))
     return (
-        spec.fov_deg[0] <= found.camera.fov_deg <= spec.fov_deg[1]
+        spec.facing_deg[0] <= facing <= spec.facing_deg[1]
+        and spec.fov_deg[0] <= found.camera.fov_deg <= spec.fov_deg[1]
         and spec.height_m[0] <= height <= spec.height_m[1]
         and spec.body_share[0] <= share <= spec.body_share[1]
     )
+
+
+def body_yaw_deg(poses: np.ndarray, pelvis_m: np.ndarray, T_cam_world: np.ndarray) -> np.ndarray:
+    """(T,) heading relative to the camera, for poses (T, 55, 3), a point of the pelvis (T, 3) and cameras (T, 4, 4)."""
+    ahead = Rotation.from_rotvec(poses[:, 0]).apply([0.0, 0.0, 1.0])
+    eye = -np.einsum("tji,tj->ti", T_cam_world[:, :3, :3], T_cam_world[:, :3, 3])
+    to_camera = eye - pelvis_m
+    angle = np.arctan2(ahead[:, 0], ahead[:, 2]) - np.arctan2(to_camera[:, 0], to_camera[:, 2])
+    return np.degrees(np.arctan2(np.sin(angle), np.cos(angle)))
 
 
 def _appearance(spec: ClipSpec) -> Appearance:
@@ -218,8 +235,24 @@ def _surroundings(
     kind = None if spec.indoors is None else ("room" if spec.indoors else "outdoors")
     if photo is not None:
         kind = "photo"
-    made = sample_surroundings(rng, kind, photo, free_m=roam + 0.25, reach_m=max(reach, roam + 1.0))
-    return replace(made, things=tuple(t for t in made.things if not _hides(t, points_m, camera)))
+    for _ in range(_ROOM_DRAWS):
+        made = sample_surroundings(rng, kind, photo, free_m=roam + 0.25, reach_m=max(reach, roam + 1.0))
+        if _inside_walls(made, place):
+            return replace(made, things=tuple(t for t in made.things if not _hides(t, points_m, camera)))
+    raise HmcapError(
+        f"Expected a room for the clip {spec.name} that holds its camera, found none in {_ROOM_DRAWS} draws. "
+        "Let the specification film it outdoors, or from nearer."
+    )
+
+
+def _inside_walls(made: Surroundings, place_m: np.ndarray) -> bool:
+    """Whether the camera (T, 3) stays in the room: from outside, walls are looked through and the void shows."""
+    walls = [t.vertices_m for t in made.things if t.one_sided and np.ptp(t.vertices_m[:, 1]) > _WALL_M]
+    if not made.indoors or not walls:
+        return True
+    corners = np.concatenate(walls)[:, [0, 2]]
+    eye = place_m[:, [0, 2]]
+    return bool((eye > corners.min(0) + 0.05).all() and (eye < corners.max(0) - 0.05).all())
 
 
 def _hides(thing: Mesh, points_m: np.ndarray, camera: VirtualCamera) -> bool:

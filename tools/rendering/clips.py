@@ -44,6 +44,8 @@ class ClipSpec:
     """Range of the camera's mean height."""
     body_share: tuple[float, float] = (0.15, 1.5)
     """Range of the person's median height in the picture over that of the picture: near or far."""
+    facing_deg: tuple[float, float] = (0.0, 180.0)
+    """Range of the median angle between the person's heading and the camera: 0 from the front, 180 from behind."""
     distortion: bool = False
     """Whether the lens bends straight lines."""
     shutter: tuple[float, float] = (0.1, 0.4)
@@ -88,7 +90,7 @@ def canonical_specs() -> tuple[ClipSpec, ...]:
         _canonical("walk_along_near", 9, _WALK[3:], _PORTRAIT, camera="walking", curve_deg_s=12.0, fov_deg=(55, 75),
                    height_m=(1.2, 1.8), body_share=(0.45, 0.9), indoors=False),
         _canonical("martial_behind_things", 0, ("cmu_papagina/martial_03",), _LANDSCAPE, fov_deg=(45, 70),
-                   height_m=(0.9, 2.0), body_share=(0.4, 0.8), occluder=True, indoors=True),
+                   height_m=(0.9, 2.0), body_share=(0.4, 0.8), facing_deg=(20, 80), occluder=True, indoors=True),
         _canonical("martial_blurred", 6, ("cmu_papagina/martial_08",), _PORTRAIT, fov_deg=(50, 80),
                    height_m=(0.8, 1.8), body_share=(0.3, 0.7), shutter=blurred),
         _canonical("martial_low_wide", 11, ("cmu_papagina/martial_09",), _LANDSCAPE, camera="handheld",
@@ -96,15 +98,15 @@ def canonical_specs() -> tuple[ClipSpec, ...]:
         _canonical("cartwheel_blurred", 2, _CARTWHEEL, _LANDSCAPE, fov_deg=(50, 85), height_m=(0.8, 2.2),
                    body_share=(0.2, 0.7), shutter=blurred, indoors=False, distortion=True),
         _canonical("window_behind_things", 8, ("cmu8/washwindow_1_te",), _PORTRAIT, fov_deg=(50, 80),
-                   height_m=(1.0, 1.8), body_share=(0.35, 0.8), occluder=True, indoors=True),
+                   height_m=(1.0, 1.8), body_share=(0.35, 0.8), facing_deg=(60, 120), occluder=True, indoors=True),
         _canonical("window_dim", 5, ("cmu8/washwindow_1_te",), _LANDSCAPE, begin_s=12.0, fov_deg=(40, 75),
                    height_m=(1.4, 2.5), body_share=(0.5, 0.9), dim=True, indoors=True),
         _canonical("guide_upper_body", 1, _GUIDE, _LANDSCAPE, framing="upper", fov_deg=(55, 80), height_m=(1.0, 1.7),
-                   body_share=(1.1, 2.5), shutter=sharp, indoors=True),
+                   body_share=(1.1, 2.5), facing_deg=(0, 35), shutter=sharp, indoors=True),
         _canonical("wave_panned_tele", 10, _WAVE, _PORTRAIT, camera="panning", fov_deg=(35, 42), height_m=(0.6, 1.6),
-                   body_share=(0.4, 0.9), shutter=sharp),
+                   body_share=(0.4, 0.9), facing_deg=(0, 50), shutter=sharp),
         _canonical("catch_dim_behind_things", 4, _CATCH, _LANDSCAPE, fov_deg=(60, 90), height_m=(1.2, 2.4),
-                   body_share=(0.3, 0.7), dim=True, occluder=True),
+                   body_share=(0.3, 0.7), facing_deg=(0, 90), dim=True, occluder=True),
         _canonical("martial_cut_off", 7, ("cmu_papagina/martial_05",), _PORTRAIT, camera="panning", framing="partly",
                    fov_deg=(60, 85), height_m=(0.8, 2.0), body_share=(0.6, 2.0)),
     )  # fmt: skip

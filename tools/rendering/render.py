@@ -4,6 +4,7 @@ import json
 import math
 import multiprocessing
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -121,20 +122,23 @@ def render_clip(spec: ClipSpec, out: Path, inputs: Inputs, again: bool = False) 
     if there is not None:
         return there
     arranged = arrange(spec, inputs.entries, inputs.key_poses, load_body(), inputs.backgrounds)
-    part = out / f".{spec.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    visible = []
-    with VideoWriter(part / VIDEO, *spec.size_px, spec.fps) as video:
-        for t, (picture, seen) in enumerate(pictures(arranged)):
-            video.write(picture, t / spec.fps)
-            visible.append(seen)
-    save_truth(part / TRUTH, truth_of(arranged, np.stack(visible)))
-    version = code_version("tools.rendering", "tools.motions", "models")
-    text = json.dumps({**wanted, "version": version, **_scene_record(arranged)}, indent=1, ensure_ascii=False)
-    (part / SCENE).write_text(text + "\n", encoding="utf-8", newline="\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{spec.name}.", dir=out))
+    try:
+        visible = []
+        with VideoWriter(part / VIDEO, *spec.size_px, spec.fps) as video:
+            for t, (picture, seen) in enumerate(pictures(arranged)):
+                video.write(picture, t / spec.fps)
+                visible.append(seen)
+        save_truth(part / TRUTH, truth_of(arranged, np.stack(visible)))
+        version = code_version("tools.rendering", "tools.motions", "models")
+        text = json.dumps({**wanted, "version": version, **_scene_record(arranged)}, indent=1, ensure_ascii=False)
+        (part / SCENE).write_text(text + "\n", encoding="utf-8", newline="\n")
+        part.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return Rendered(spec.name, arranged.frames, False, version)
 
 

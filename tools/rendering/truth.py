@@ -21,7 +21,7 @@ from ...models.skeleton import NUM_JOINTS
 from ..motions.contact import contact_labels, feet_m
 from ..motions.mocap import at_times
 from ..motions.virtual_cameras import project_px
-from .arrange import Arranged
+from .arrange import Arranged, body_yaw_deg
 
 OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
 """Values of ``proxies_visible``."""
@@ -153,15 +153,6 @@ def _points(
 def _inside(px: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         return np.all((px >= 0) & (px < np.array(size_px)), axis=-1)
-
-
-def body_yaw_deg(poses: np.ndarray, pelvis_m: np.ndarray, T_cam_world: np.ndarray) -> np.ndarray:
-    """(T,) heading relative to the camera, for poses (T, 55, 3), a point of the pelvis (T, 3) and cameras (T, 4, 4)."""
-    ahead = Rotation.from_rotvec(poses[:, 0]).apply([0.0, 0.0, 1.0])
-    eye = -np.einsum("tji,tj->ti", T_cam_world[:, :3, :3], T_cam_world[:, :3, 3])
-    to_camera = eye - pelvis_m
-    angle = np.arctan2(ahead[:, 0], ahead[:, 2]) - np.arctan2(to_camera[:, 0], to_camera[:, 2])
-    return np.degrees(np.arctan2(np.sin(angle), np.cos(angle)))
 
 
 def flesh_m(body: BodyModel) -> np.ndarray:
