@@ -253,6 +253,12 @@ def test_a_list_names_every_set_and_method_with_its_state(words, data, tmp_path,
     for name in ("solver", "solver-live", "landmarks", "mediapipe", "mediapipe-smooth", "truth", "theirs"):
         assert f"\n{name} " in shown
     assert "needs --peer-python" in shown
+    assert "Cases of" not in shown
+    assert main([*words, "beam", "--list"]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[-2:]] == [
+        ["cam01", "5", "frames"],
+        ["cam02", "5", "frames"],
+    ]
 
 
 def test_methods_on_request_are_left_out_unless_named():

@@ -15,7 +15,7 @@ from hmcap.tools.evaluation.report.published import PUBLISHED
 from hmcap.tools.evaluation.report.results import make_results, read_json, write_json
 from hmcap.tools.evaluation.report.results_file import to_text
 from hmcap.tools.evaluation.report.table import print_tables
-from hmcap.tools.evaluation.report.table_rows import kind_of, methods_in_order, table_rows
+from hmcap.tools.evaluation.report.table_rows import kind_of, methods_in_order, set_notes, table_rows
 from hmcap.tools.evaluation.sets.registry import SETS
 from rich.console import Console
 
@@ -174,6 +174,16 @@ def test_higher_is_better_where_the_measure_says_so() -> None:
 def test_the_truth_competes_with_nobody() -> None:
     values = {"solver": 50.0, "mediapipe": 60.0, "truth": 0.0}
     assert table_rows("s", one_value("s", "mpjpe_mm", **values).sets["s"])[0].best == {"solver"}
+
+
+def test_no_best_is_marked_between_different_frames() -> None:
+    measured, cases, predictions = made()
+    some = [replace(m, rows=m.rows[5:]) if m.method == "mediapipe" and m.case == "cam00" else m for m in measured]
+    for group, marked in ((measured, True), (some, False)):
+        results = make_results(group, cases, predictions)
+        rows = table_rows("beam", results.sets["beam"])
+        assert any(r.best for r in rows) == marked
+        assert any("no best is marked" in note for note in set_notes(results, "beam", rows)) != marked
 
 
 def test_ours_come_before_the_peers() -> None:

@@ -31,6 +31,7 @@ Accuracy on footage with truth: this software beside others, the same code on th
   hmcap eval                                      every set that is found, every method that can run
   hmcap eval beam 3dpw=/data/3DPW                 sets by name, with a folder where they are elsewhere
   hmcap eval --list                               sets and methods, and where each stands
+  hmcap eval beam --list                          the cases of a set, too
   hmcap eval --out report                         report/results.json and report/report.html too
   hmcap eval --compare a.json b.json              gains and regressions from a to b
 """
@@ -65,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--device", metavar="NAME", default="cpu", help="cpu (default), cuda, ...")
     made.add_argument("--threads", metavar="N", type=int, help="CPU threads of each network")
     made.add_argument("--out", metavar="FOLDER", help="write results.json and report.html there")
-    made.add_argument("--list", action="store_true", help="only list sets and methods")
+    made.add_argument(
+        "--list", action="store_true", help="only list sets and methods, and the cases of sets that are named"
+    )
     made.add_argument(
         "--compare", metavar=("A.json", "B.json"), nargs=2, help="compare two results and do nothing else"
     )
@@ -87,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sources = find_sources(_source_options(options))
     places = set_places(options.sets, options.data)
     if options.list:
-        _list(places, sources, display)
+        _list(places, bool(options.sets), sources, display)
         return 0
     chosen = choose_sources(options.methods, sources)
     sets = _open_sets(places, bool(options.sets), data_folder(options.data), display)
@@ -222,7 +225,8 @@ def _missing(name: str, folder: Path | None) -> HmcapError:
     )
 
 
-def _list(places: dict[str, Path | None], sources: dict[str, Source], display: Display) -> None:
+def _list(places: dict[str, Path | None], named: bool, sources: dict[str, Source], display: Display) -> None:
+    """Print sets and methods; of sets that were asked for by name (``named``) the cases too."""
     rows = []
     for name, folder in places.items():
         there = folder is not None and folder.is_dir()
@@ -234,6 +238,13 @@ def _list(places: dict[str, Path | None], sources: dict[str, Source], display: D
     display.table(
         "Methods", [(n, f"{s.title}; {s.state}{wanted if n in ON_REQUEST else ''}") for n, s in sources.items()]
     )
+    for name, folder in places.items() if named else ():
+        if folder is not None and folder.is_dir():
+            display.say("")
+            cases = [
+                (printable(c.name), f"{c.frames} frame{'' if c.frames == 1 else 's'}") for c in load_set(name, folder)
+            ]
+            display.table(f"Cases of {name}", cases)
 
 
 def _report(

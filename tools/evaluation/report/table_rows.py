@@ -48,7 +48,8 @@ class Row:
     values: dict[str, Value]
     """By method; methods without the measure are missing."""
     best: frozenset[str]
-    """Methods whose printed value is the best of the row; empty where fewer than two have one."""
+    """Methods whose printed value is the best of the row; empty where fewer than two have one, or where those that have
+    one were not compared on the same frames of the same cases."""
     published: tuple[Published, ...]
     """Figures of papers, best first: those on this very set where there are any, else those on other data."""
     same_data: bool
@@ -102,14 +103,15 @@ def table_rows(set_name: str, found: SetResult) -> list[Row]:
         measure = measure_named(name)
         values = {m: r.values[name] for m, r in found.methods.items() if name in r.values}
         figures, same = published_for(name, set_name, measure.lower_is_better)
-        rows.append(Row(measure, values, _best(measure, values), figures, same))
+        rows.append(Row(measure, values, _best(measure, values, found), figures, same))
     return rows
 
 
-def _best(measure: Measure, values: dict[str, Value]) -> frozenset[str]:
+def _best(measure: Measure, values: dict[str, Value], found: SetResult) -> frozenset[str]:
     # By what is printed: a difference that nobody sees makes nobody the best.
     shown = {m: round(v.value, measure.digits) for m, v in values.items() if m != TRUTH and math.isfinite(v.value)}
-    if measure.lower_is_better is None or len(shown) < 2:
+    frames = {tuple((c, *r.rows.tolist()) for c, r in found.methods[m].cases.items()) for m in shown}
+    if measure.lower_is_better is None or len(shown) < 2 or len(frames) > 1:
         return frozenset()
     best = min(shown.values()) if measure.lower_is_better else max(shown.values())
     winners = frozenset(m for m, v in shown.items() if v == best)
@@ -128,7 +130,10 @@ def set_notes(results: Results, set_name: str, rows: Iterable[Row]) -> list[str]
     common = found.common_rows
     if len(found.methods) > 1:
         if common is None:
-            notes.append("The methods were not compared on the same frames, so their position errors do not compare.")
+            notes.append(
+                "The methods were not compared on the same frames, so their errors do not compare: no best is marked "
+                "between those of different frames."
+            )
         elif common < found.frames:
             notes.append("Position errors are over those frames in which every method found the person.")
     for method in methods_in_order(found.methods):
