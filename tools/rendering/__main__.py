@@ -27,7 +27,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--motions", type=Path, required=True, help="folder with motion in AMASS layout")
     parser.add_argument("--hands", type=Path, help="npz, or folder of npz, with key poses of a right hand")
     parser.add_argument("--set", choices=("canonical", "measurement"), default="canonical")
-    parser.add_argument("--count", type=int, default=150, help="number of clips of the measurement set")
+    parser.add_argument("--count", type=int, default=120, help="number of clips of the measurement set")
     parser.add_argument("--clips", default="*", help="only clips whose name matches this pattern")
     parser.add_argument("--backgrounds", type=Path, help="folder with photos to stand behind the person")
     parser.add_argument("--workers", type=int, default=1, help="clips rendered at the same time")

@@ -117,7 +117,7 @@ _KINDS: tuple[Kind, ...] = ("static", "panning", "handheld", "walking")
 _FRAMINGS: tuple[Framing, ...] = ("whole", "upper", "partly")
 
 
-def measurement_specs(entries: Sequence[ClipEntry], count: int = 150, seconds: float = 2.0) -> tuple[ClipSpec, ...]:
+def measurement_specs(entries: Sequence[ClipEntry], count: int = 120, seconds: float = 2.0) -> tuple[ClipSpec, ...]:
     """``count`` short clips of the training split, of sources that allow any use, each with another person, room,
     camera and light. ``entries`` is :func:`hmcap.tools.motions.mocap.list_clips` of the motion folder.
 
