@@ -179,6 +179,20 @@ def test_the_worst_frames_are_the_worst_and_not_neighbours() -> None:
     assert worst_frames(found, "solver", measure_named("pck_body_2"), 2) == [("cam00", 11), ("cam00", 80)]
 
 
+def test_one_bad_case_does_not_hide_the_others() -> None:
+    measured, cases, predictions = made(frames=100, cases=2)
+    errors = np.ones(100)
+    errors[[11, 80]] = 9, 8
+    other = np.ones(100)
+    other[50] = 2
+    one_method = [m for m in measured if m.method == "solver"]
+    for i, values in enumerate((errors, other)):
+        one_method[i] = replace(one_method[i], per_frame={"mpjpe_mm": values})
+    found = make_results(one_method, cases, predictions).sets["beam"]
+    assert worst_frames(found, "solver", measure_named("mpjpe_mm"), 2) == [("cam00", 11), ("cam01", 50)]
+    assert worst_frames(found, "solver", measure_named("mpjpe_mm"), 3) == [("cam00", 11), ("cam00", 80), ("cam01", 50)]
+
+
 def test_each_row_is_shown_on_its_own_frame(tmp_path) -> None:
     _, cases, _ = made(frames=4, cases=1)
     case = with_footage(cases, tmp_path)[0]

@@ -41,21 +41,24 @@ class Picture:
 
 
 def worst_frames(found: SetResult, method: str, measure: Measure, count: int = 3) -> list[tuple[str, int]]:
-    """Case and row of the worst frames of a method, the worst first; of frames close together only one."""
+    """Case and row of the worst frames of a method, the worst first: of each case the worst, so that one bad case does
+    not hide the others; where there are fewer cases than ``count``, further frames that are not close together."""
     candidates = [
         (float(-v if measure.lower_is_better is False else v), case, row)
         for case, result in found.methods[method].cases.items()
         for row, v in enumerate(result.per_frame.get(measure.name, ()))
         if math.isfinite(v)
     ]
-    chosen: list[tuple[str, int]] = []
-    for _, case, row in sorted(candidates, key=lambda c: (-c[0], c[1], c[2])):
+    ordered = [(case, row) for _, case, row in sorted(candidates, key=lambda c: (-c[0], c[1], c[2]))]
+    worst_of_each = set({case: (case, row) for case, row in reversed(ordered)}.values())
+    chosen = [frame for frame in ordered if frame in worst_of_each][:count]
+    for case, row in ordered:
+        if len(chosen) == count:
+            break
         gap = max(1.0, _GAP_S * found.cases[case].fps)
         if all(other != case or abs(row - place) >= gap for other, place in chosen):
             chosen.append((case, row))
-        if len(chosen) == count:
-            break
-    return chosen
+    return sorted(chosen, key=ordered.index)
 
 
 def worst_pictures(

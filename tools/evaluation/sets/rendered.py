@@ -87,10 +87,9 @@ def _notes(scene: Path) -> str:
     try:
         record = json.loads(scene.read_text(encoding="utf-8"))
         licences = sorted({m["licence"] for m in record["motions"]})
-        kind = record["camera"]["kind"]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise HmcapError(
             f"Expected the record of a rendered clip in {scene}, but it cannot be read ({error}). Render it again: "
             f"{COMMAND.replace('OUT', str(scene.parent.parent))} --clips {scene.parent.name} --again"
         ) from error
-    return f"Rendered; {kind} camera; motion: {', '.join(licences)}."
+    return f"Rendered from recorded motion ({', '.join(licences)})."
