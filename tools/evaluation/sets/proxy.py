@@ -114,7 +114,7 @@ def make_case(clip: Clip, body: BodyModel, model: NoiseModel) -> Case:
     ]  # fmt: skip
     return Case(
         "proxy", f"{name}.{camera.kind}", clip.fps, camera.camera, truth, proxies=proxies,
-        notes=f"{camera.kind} camera, {camera.framing} person; recorded motion with drawn shape, fingers and noise.",
+        notes="Recorded motion with drawn shape, fingers, camera and noise; names of cases end in the camera's kind.",
     )  # fmt: skip
 
 
