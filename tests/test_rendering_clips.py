@@ -308,6 +308,17 @@ def test_realism_figures_by_hand():
     np.testing.assert_allclose(knee, 3.0, atol=1e-3)
     np.testing.assert_allclose(np.concatenate(sums.centred["knee"]), 0.0, atol=1e-3)
     assert "98.3" in table({"rendered": sums})
+    assert sums.large_frames == 0  # the person is 200 px tall
+
+
+def test_realism_counts_hands_of_large_people_apart():
+    case, proxies = case_and_proxies(0.0)
+    confidence = np.ones(NUM_PROXIES, np.float32)
+    confidence[PROXY_NAMES.index("left_hand_wrist") :] = 0  # both hands follow the body's proxies
+    large = [replace(p, xy_px=p.xy_px * 3) for p in proxies[:40]]
+    sums = Sums()
+    add_case(sums, case, [*large[:30], *(replace(p, confidence=confidence) for p in large[30:]), *proxies[40:]], None)
+    assert (sums.large_frames, sums.large_hands) == (40, 60)
 
 
 def test_drawn_frames_show_what_the_truth_says(inputs, tmp_path):

@@ -22,7 +22,7 @@ import numpy as np
 
 from ...models.camera import Camera
 from ...models.errors import HmcapError
-from ...models.proxies import LEFT_HAND, PROXY_NAMES, RIGHT_HAND, Proxies
+from ...models.proxies import BODY, LEFT_HAND, PROXY_NAMES, RIGHT_HAND, Proxies
 from ...realtime.sources import open_source
 from ..evaluation.methods.landmarks import Landmarks
 from ..evaluation.records import Case, Footage, Motion3D
@@ -58,6 +58,8 @@ _CLIPS = (
 )  # fmt: skip
 """Real clips with one person in the picture most of the time."""
 _CLIP_FRAMES = 200
+LARGE_PX = 400
+"""Size of a person whose hands have 45 pixels or so: below, the networks miss hands for want of pixels."""
 
 
 @dataclass(slots=True)
@@ -75,6 +77,10 @@ class Sums:
     """Frames with a person found."""
     any_hands: int = 0
     """Hands found in these, whether or not they are visible (two a frame would be all)."""
+    large_frames: int = 0
+    """Frames with a person found who is at least LARGE_PX large by the landmarks themselves."""
+    large_hands: int = 0
+    """Hands found in these."""
     raw: dict[str, list[np.ndarray]] = field(default_factory=dict)
     """Errors by group, per cent of the person's size."""
     centred: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -90,6 +96,9 @@ def add_case(sums: Sums, case: Case, proxies: Sequence[Proxies], visible: np.nda
     hands = np.stack([seen[:, LEFT_HAND].any(1), seen[:, RIGHT_HAND].any(1)], axis=1)
     sums.person_frames += int(present.sum())
     sums.any_hands += int(hands[present].sum())
+    large = present & (_found_size_px(rows) >= LARGE_PX)
+    sums.large_frames += int(large.sum())
+    sums.large_hands += int(hands[large].sum())
     if case.truth.keypoints_px is None:
         sums.frames += len(rows)
         sums.persons += int(present.sum())
@@ -128,6 +137,12 @@ def add_case(sums: Sums, case: Case, proxies: Sequence[Proxies], visible: np.nda
                 piece = piece[:, enough]
                 left = np.linalg.norm(piece - np.nanmean(piece, axis=0), axis=-1)
                 sums.centred.setdefault(name, []).append(left[np.isfinite(left)])
+
+
+def _found_size_px(rows: Sequence[Proxies]) -> np.ndarray:
+    """(T,) longer side of the box around the body landmarks that were found, 0 where there are none."""
+    boxes = (p.xy_px[BODY][p.confidence[BODY] > 0] for p in rows)
+    return np.array([float(np.ptp(xy, axis=0).max()) if len(xy) else 0.0 for xy in boxes])
 
 
 def _on_proxies(truth: Motion3D) -> tuple[np.ndarray, np.ndarray]:
@@ -201,6 +216,8 @@ def table(sums: dict[str, Sums]) -> str:
     rows.append(["person found %", *(share(s.persons, s.frames) for s in sums.values())])
     rows.append(["visible hand found %", *(share(s.hands_found, s.hands) for s in sums.values())])
     rows.append(["hands found with a person %", *(share(s.any_hands, 2 * s.person_frames) for s in sums.values())])
+    large = (share(s.large_hands, 2 * s.large_frames) for s in sums.values())
+    rows.append([f"hands found with a person of {LARGE_PX} px or more %", *large])
     for title, errors in (("error", "raw"), ("error less mean", "centred")):
         for name in GROUPS:
             cells = [figure(getattr(s, errors).get(name)) for s in sums.values()]
