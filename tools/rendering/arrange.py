@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -158,30 +159,17 @@ def _centred(motion: Clip, body: BodyModel, betas: np.ndarray) -> Clip:
 
 
 def _camera(spec: ClipSpec, points_m: np.ndarray, motion: Clip) -> VirtualCamera:
-    rng = stream(spec, _CAMERA)
+    draw = partial(
+        sample_camera, stream(spec, _CAMERA), points_m, spec.fps,
+        framing=spec.framing, image_size_px=spec.size_px, distortion=spec.distortion,
+    )  # fmt: skip
     for _ in range(_CAMERA_DRAWS):
         try:
-            found = sample_camera(
-                rng,
-                points_m,
-                spec.fps,
-                kind=spec.camera,
-                framing=spec.framing,
-                image_size_px=spec.size_px,
-                distortion=spec.distortion,
-            )
+            found = draw(kind=spec.camera)
         except HmcapError:
-            if not spec.strict:
-                found = sample_camera(
-                    rng,
-                    points_m,
-                    spec.fps,
-                    framing=spec.framing,
-                    image_size_px=spec.size_px,
-                    distortion=spec.distortion,
-                )
-            else:
+            if spec.strict:
                 continue
+            found = draw()  # of whatever kind can see this motion
         if _suits(spec, found, points_m, motion):
             return found
     raise HmcapError(
