@@ -1,0 +1,1 @@
+"""Runs the exported motion networks over proxies as they come, and puts what they say into the world."""

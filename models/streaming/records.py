@@ -1,0 +1,48 @@
+"""What the motion networks say of a run of frames, before it is put into the world."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+RATE_HZ = 30.0
+"""Frames a second that the networks were trained at; other rates are resampled by stamp."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """T frames at RATE_HZ: the body in the camera, and where up is (numpy float32)."""
+
+    betas: np.ndarray
+    """(T, B) shape coefficients; they change slowly and settle."""
+    R_cam_root: np.ndarray
+    """(T, 3, 3) rotation of the body's root in the camera's axes."""
+    R_local: np.ndarray
+    """(T, 54, 3, 3) rotations of joints 1 to 54 in their parents' frames; jaw and eyes are the identity."""
+    root_cam_m: np.ndarray
+    """(T, 3) pelvis joint in the camera, metres."""
+    root_sigma_m: np.ndarray
+    """(T, 2) expected error of that place: across the ray, and along it."""
+    up_cam: np.ndarray
+    """(T, 3) unit vector against gravity, in the camera's axes."""
+    height_m: np.ndarray
+    """(T,) height of the pelvis joint above the ground."""
+    step_m: np.ndarray
+    """(T, 3) displacement of the pelvis from the frame before, in axes with Y up whose Z points back along the
+    camera's level front axis (human space, with its yaw taken from the camera); right whether the camera moves or not."""
+    contact: np.ndarray
+    """(T, 4) contact probability of CONTACT_POINTS."""
+    group_error_m: np.ndarray
+    """(T, 8) expected mean error of the joints of each group of JOINT_GROUPS, root-aligned."""
+
+    @property
+    def frames(self) -> int:
+        """Number of frames T."""
+        return len(self.betas)
+
+    def part(self, begin: int, end: int) -> "Estimate":
+        """Frames ``begin`` to ``end`` (not included)."""
+        return Estimate(*(getattr(self, f.name)[begin:end] for f in fields(self)))
+
+
+OUTPUTS = tuple(f.name for f in fields(Estimate))
+"""Names of the arrays, in order; the exported graph's outputs carry them."""

@@ -1,0 +1,1 @@
+"""Trains the motion networks: motion bank, virtual scenes, noise, losses, and the training itself."""
