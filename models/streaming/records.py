@@ -27,8 +27,8 @@ class Estimate:
     height_m: np.ndarray
     """(T,) height of the pelvis joint above the ground."""
     step_m: np.ndarray
-    """(T, 3) displacement of the pelvis from the frame before, in axes with Y up whose Z points back along the
-    camera's level front axis (human space, with its yaw taken from the camera); right whether the camera moves or not."""
+    """(T, 3) displacement of the pelvis from the frame before, over the ground and not in the picture: human space,
+    Y up, with the yaw of the camera, whose front axis lies in the y-z plane and looks along -Z."""
     contact: np.ndarray
     """(T, 4) contact probability of CONTACT_POINTS."""
     group_error_m: np.ndarray
