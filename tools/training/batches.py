@@ -1,0 +1,110 @@
+"""What one step of training sees: scenes, measured with the landmark stage's noise, and their targets."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+
+from ...models.observed import Observed, observed_of
+from ..noise.batched import BatchedNoise, torch_tracks
+from .masks import random_masks
+from .records import Scene
+from .targets import Targets, targets_of
+
+Noise = Literal["measured", "gaussian"]
+RATE_HZ = 30.0
+SHUTTER = (0.1, 0.4)
+"""Share of a frame in which the shutter is open: what moves meanwhile is blurred."""
+WRONG_LENS_SHARE, WRONG_LENS = 0.3, 0.2
+"""Share of the takes whose focal length is not what it is taken for, and the spread of the logarithm of the error."""
+GAUSSIAN_2D, GAUSSIAN_3D_M = 0.012, 0.04
+"""Plain noise, for the ablation: share of the person's extent in the picture; metres."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B takes of T frames."""
+
+    seen: Observed
+    """With random masks, where they were asked for."""
+    truth: Targets
+    static: torch.Tensor
+    """(B,) bool"""
+
+
+class Scenes(Protocol):
+    """What :class:`~hmcap.tools.training.scenes.SceneMaker` offers."""
+
+    def draw(self, generator: torch.Generator, takes: int, frames: int) -> Scene:
+        """Random scenes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Draws batches."""
+
+    scenes: Scenes
+    measured: BatchedNoise
+    noise: Noise = "measured"
+    masks: bool = True
+    """Whether input goes missing at random, beyond what the noise leaves out."""
+    wrong_lens: bool = True
+
+    @torch.no_grad()
+    def draw(self, generator: torch.Generator, takes: int, frames: int) -> Batch:
+        """A random batch, on the scenes' device."""
+        scene = self.scenes.draw(generator, takes, frames)
+        device = scene.betas.device
+
+        def uniform(low: float, high: float) -> torch.Tensor:
+            return low + (high - low) * torch.rand(takes, generator=generator, device=device)
+
+        tracks = torch_tracks(
+            scene.proxies_world_m,
+            scene.landmarks_world_m,
+            scene.T_cam_world,
+            scene.focal_px,
+            scene.image_size_px,
+            uniform(*SHUTTER),
+        )
+        if self.noise == "measured":
+            noisy = self.measured(generator, tracks, RATE_HZ)
+            px, confidence, body, hands = noisy.xy_px, noisy.confidence, noisy.body_xyz_m, noisy.hands_xyz_m
+        else:
+            px, confidence, body, hands = self._gaussian(generator, tracks, scene)
+        wrong = torch.randn(takes, generator=generator, device=device) * WRONG_LENS
+        wrong = torch.where(uniform(0, 1) < (WRONG_LENS_SHARE if self.wrong_lens else 0.0), wrong, 0.0).clamp(-0.4, 0.4)
+        stretch = torch.exp(wrong)
+        focal = (scene.focal_px * stretch)[:, None, None, None]
+        xy = (px - scene.image_size_px[:, None, None, :] / 2) / focal
+        confidence = confidence * (xy.abs().amax(-1) < 5)
+        seen = observed_of(xy, confidence, body, hands)
+        if self.masks:
+            seen = random_masks(generator, seen)
+        return Batch(seen, targets_of(scene, stretch), scene.static)
+
+    def _gaussian(
+        self, generator: torch.Generator, tracks, scene: Scene
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        px = tracks.xy_px
+        device = px.device
+
+        def normal(*shape: int) -> torch.Tensor:
+            return torch.randn(*shape, generator=generator, device=device)
+
+        size = (px[..., :25, :].amax(-2) - px[..., :25, :].amin(-2)).amax(-1)[..., None, None]
+        image = scene.image_size_px[:, None, None, :]
+        inside = ((px >= 0) & (px <= image - 1)).all(-1).to(px.dtype)
+        noisy = px + normal(*px.shape) * size * GAUSSIAN_2D
+        R, t = scene.T_cam_world[..., :3, :3], scene.T_cam_world[..., None, :3, 3]
+        body = scene.landmarks_world_m @ R.transpose(-1, -2) + t
+        body = body - (body[..., 23:24, :] + body[..., 24:25, :]) / 2
+        hands = (scene.proxies_world_m[..., 25:, :] @ R.transpose(-1, -2) + t).unflatten(-2, (2, 21))
+        hands = hands - hands.mean(-2, keepdim=True)
+        return (
+            noisy,
+            inside,
+            body + normal(*body.shape) * GAUSSIAN_3D_M,
+            hands + normal(*hands.shape) * GAUSSIAN_3D_M / 4,
+        )
