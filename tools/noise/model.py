@@ -25,11 +25,13 @@ from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 
+import array_api_compat
 import numpy as np
 from scipy.special import expit, ndtri
 
 from ...models.errors import HmcapError
-from ...models.proxies import BLAZEPOSE_NAMES, BODY, PROXY_NAMES
+from ...models.proxies import BLAZEPOSE_NAMES, BODY, LEFT_HAND, PROXY_NAMES, RIGHT_HAND
+from ...models.rotations import Array
 from .events import Events, by_view, exchange, flip
 from .process import KNOTS, Process, at_scores
 from .tracks import GROUP, HIDDEN, OUT, VISIBLE, Conditions, Tracks, centred3d, conditions, turned
@@ -70,17 +72,18 @@ LIMB3 = np.array([*(_limb(n) for n in BLAZEPOSE_NAMES), *(6,) * 21, *(7,) * 21])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noisy:
-    """What the landmark stage would have said of T frames (or a batch of them), as in ``Proxies``."""
+    """What the landmark stage would have said of T frames (or a batch of them), as in ``Proxies``; numpy arrays, or
+    torch tensors in training."""
 
-    xy_px: np.ndarray
+    xy_px: Array
     """(..., T, 67, 2) float32."""
-    confidence: np.ndarray
+    confidence: Array
     """(..., T, 67) float32; 0 where masked."""
-    body_xyz_m: np.ndarray
+    body_xyz_m: Array
     """(..., T, 33, 3) float32; NaN where there is none."""
-    hands_xyz_m: np.ndarray
+    hands_xyz_m: Array
     """(..., T, 2, 21, 3) float32; NaN where a hand is not found."""
-    score: np.ndarray
+    score: Array
     """(..., T) float32; 0 where nobody is seen."""
 
 
@@ -316,23 +319,27 @@ def curve(knots: np.ndarray, values: np.ndarray, row: np.ndarray, x: np.ndarray)
     return values[row, 0] + (share * (values[row, 1:] - values[row, :-1])).sum(axis=-1)
 
 
-def presence_terms(cond: Conditions) -> np.ndarray:
-    """(..., T, 7) PRESENCE_TERMS. A body larger than 256 px is as good as one of 256 px, one smaller than 32 px as bad
-    as one of 32 px: the network sees it scaled to its own input."""
-    small = 8 - np.clip(np.log2(np.maximum(cond.size_px[..., 0], 1.0)), 5, 8)
+def presence_terms(cond: Conditions) -> Array:
+    """(..., T, 7) PRESENCE_TERMS, of the kind of array that the conditions are. A body larger than 256 px is as good as
+    one of 256 px, one smaller than 32 px as bad as one of 32 px: the network sees it scaled to its own input."""
+    xp = array_api_compat.array_namespace(cond.size_px)
+    small = 8 - xp.clip(xp.log2(xp.clip(cond.size_px[..., 0], min=1.0)), 5, 8)
     out, hidden = cond.seen[..., 0, OUT], cond.seen[..., 0, HIDDEN]
     tilt = (1 + cond.axes[..., 0, 1, 1]) / 2
-    view = np.cos(cond.view_rad[..., 0])
-    return np.stack([np.ones_like(small), small, out, np.maximum(out - 0.4, 0), hidden, tilt, view], axis=-1)
+    view = xp.cos(cond.view_rad[..., 0])
+    terms = [xp.ones_like(small), small, out, xp.clip(out - 0.4, min=0.0), hidden, tilt, view]
+    return xp.stack(terms, axis=-1)
 
 
-def found_terms(cond: Conditions) -> np.ndarray:
-    """(..., T, 2, 7) FOUND_TERMS of the left and the right hand."""
-    size = np.clip(np.log2(np.maximum(cond.size_px[..., 1:], 1.0)), 3, 7) - 5
-    blur = np.stack([cond.blur[..., g == GROUP].mean(-1) for g in (1, 2)], axis=-1)
+def found_terms(cond: Conditions) -> Array:
+    """(..., T, 2, 7) FOUND_TERMS of the left and the right hand, of the kind of array that the conditions are."""
+    xp = array_api_compat.array_namespace(cond.size_px)
+    size = xp.clip(xp.log2(xp.clip(cond.size_px[..., 1:], min=1.0)), 3, 7) - 5
+    blur = xp.stack([xp.mean(cond.blur[..., part], axis=-1) for part in (LEFT_HAND, RIGHT_HAND)], axis=-1)
     view = cond.view_rad[..., 1:]
     out, hidden = cond.seen[..., 1:, OUT], cond.seen[..., 1:, HIDDEN]
-    return np.stack([np.ones_like(size), size, out, hidden, np.log1p(blur), np.cos(view), np.sin(view)], axis=-1)
+    terms = [xp.ones_like(size), size, out, hidden, xp.log1p(blur), xp.cos(view), xp.sin(view)]
+    return xp.stack(terms, axis=-1)
 
 
 def confidence_errors(error: np.ndarray) -> np.ndarray:

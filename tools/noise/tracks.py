@@ -1,14 +1,17 @@
 """The exact truth of a take as the noise model sees it, and what the landmark networks' errors depend on.
 
-Everything is a plain array operation over leading dimensions (batch, frames), so that it ports to torch line by line.
+Everything is a plain array operation over leading dimensions (batch, frames). The records hold numpy arrays, or torch
+tensors in training (:mod:`.batched`); :func:`conditions` runs on both alike.
 """
 
 from dataclasses import dataclass
 
+import array_api_compat
 import numpy as np
 
 from ...models.camera import Camera
-from ...models.proxies import BLAZEPOSE_NAMES, BODY_NAMES, LEFT_HAND, NUM_PROXIES, PROXY_NAMES, RIGHT_HAND
+from ...models.proxies import BLAZEPOSE_NAMES, BODY, BODY_NAMES, LEFT_HAND, NUM_PROXIES, PROXY_NAMES, RIGHT_HAND
+from ...models.rotations import Array
 from ..motions.virtual_cameras import project_px
 
 GROUPS = ("body", "left_hand", "right_hand")
@@ -43,19 +46,19 @@ MIRROR_33 = _mirrored(BLAZEPOSE_NAMES)
 class Tracks:
     """Truth of T frames, or of a batch of takes of T frames (``...`` is the batch)."""
 
-    xy_px: np.ndarray
+    xy_px: Array
     """(..., T, 67, 2) true proxies in the picture; finite (a point behind the camera has no place here)."""
-    cam_m: np.ndarray
+    cam_m: Array
     """(..., T, 67, 3) the same in the axes of the camera (x right, y down, z forward)."""
-    body33_cam_m: np.ndarray
+    body33_cam_m: Array
     """(..., T, 33, 3) true body landmarks in BLAZEPOSE_NAMES order, axes of the camera."""
-    visible: np.ndarray
+    visible: Array
     """(..., T, 67) OUT, HIDDEN or VISIBLE."""
-    blur_px: np.ndarray
+    blur_px: Array
     """(..., T, 67) length of each point's motion blur."""
-    focal_px: np.ndarray
+    focal_px: Array
     """(...) focal length."""
-    image_size_px: np.ndarray
+    image_size_px: Array
     """(..., 2) width and height."""
 
 
@@ -63,43 +66,50 @@ class Tracks:
 class Conditions:
     """What errors depend on, for each of the three GROUPS."""
 
-    size_px: np.ndarray
+    size_px: Array
     """(..., T, 3) how long the standing body, or the stretched hand, would be in the picture at its distance."""
-    size_m: np.ndarray
+    size_m: Array
     """(..., T, 3) the same in metres."""
-    view_rad: np.ndarray
+    view_rad: Array
     """(..., T, 3) where the camera stands about the body: 0 in front, pi/2 on its left, pi behind; for a hand: 0 before
     the palm, pi/2 on the side of the index finger."""
-    axes: np.ndarray
+    axes: Array
     """(..., T, 3, 2, 2) rows: the unit vectors of the picture that errors are given in. Second row: along the trunk
     (or the palm) away from the hips (the wrist). First row: to the right of that; for the left hand to the left, so
     that both hands have the same errors."""
-    seen: np.ndarray
+    seen: Array
     """(..., T, 3, 2) share of the group's points that are OUT, and that are HIDDEN."""
-    blur: np.ndarray
+    blur: Array
     """(..., T, 67) blur in units of the group's size."""
 
 
-def _unit(v: np.ndarray) -> np.ndarray:
-    return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
+def _unit(v: Array) -> Array:
+    xp = array_api_compat.array_namespace(v)
+    return v / _at_least(xp.linalg.vector_norm(v, axis=-1, keepdims=True), 1e-9)
 
 
-def _length(points: np.ndarray, *names: str) -> np.ndarray:
+def _at_least(x: Array, low: float) -> Array:
+    return array_api_compat.array_namespace(x).where(x < low, low, x)
+
+
+def _length(points: Array, *names: str) -> Array:
     """(...) length of the chain through the named proxies."""
+    xp = array_api_compat.array_namespace(points)
     chain = points[..., [_P[n] for n in names], :]
-    return np.linalg.norm(np.diff(chain, axis=-2), axis=-1).sum(axis=-1)
+    return xp.sum(xp.linalg.vector_norm(chain[..., 1:, :] - chain[..., :-1, :], axis=-1), axis=-1)
 
 
 def conditions(tracks: Tracks) -> Conditions:
-    """What the errors of these frames depend on."""
+    """What the errors of these frames depend on; of the kind of array that the tracks are."""
     cam, xy = tracks.cam_m, tracks.xy_px
+    xp, on = array_api_compat.array_namespace(cam, xy), array_api_compat.device(cam)
     at = {n: cam[..., i, :] for n, i in _P.items()}
     legs = [_length(cam, f"{s}_hip", f"{s}_knee", f"{s}_ankle") for s in ("left", "right")]
     stature = 1.1 * (_length(cam, "nose", "neck", "mid_hip") + (legs[0] + legs[1]) / 2)
     size_m, root = [stature], [at["mid_hip"]]
     left = at["left_shoulder"] - at["right_shoulder"] + at["left_hip"] - at["right_hip"]
     trunk = at["neck"] - at["mid_hip"]
-    along, side, front = [trunk], [left], [np.cross(left, trunk)]
+    along, side, front = [trunk], [left], [xp.linalg.cross(left, trunk)]
     pixel = [xy[..., _P["neck"], :] - xy[..., _P["mid_hip"], :]]
     for s in ("left", "right"):
         h = f"{s}_hand_"
@@ -109,26 +119,31 @@ def conditions(tracks: Tracks) -> Conditions:
         along.append(palm)
         side.append(across)
         # Out of the palm: thumb side x fingers on one hand, the other way round on its mirror image.
-        front.append(np.cross(palm, across) if s == "left" else np.cross(across, palm))
+        front.append(xp.linalg.cross(palm, across) if s == "left" else xp.linalg.cross(across, palm))
         pixel.append(xy[..., _P[f"{h}middle1"], :] - xy[..., _P[f"{h}wrist"], :])
-    size, place = np.stack(size_m, -1), np.stack(root, -2)
-    size_px = size * np.asarray(tracks.focal_px)[..., None, None] / np.maximum(place[..., 2], 0.05)
-    a, f = _unit(np.stack(along, -2)), _unit(np.stack(front, -2))
-    b = np.stack(side, -2)
-    b = _unit(b - (b * a).sum(-1, keepdims=True) * a)
+    size, place = xp.stack(size_m, axis=-1), xp.stack(root, axis=-2)
+    size_px = size * xp.asarray(tracks.focal_px)[..., None, None] / _at_least(place[..., 2], 0.05)
+    a, f = _unit(xp.stack(along, axis=-2)), _unit(xp.stack(front, axis=-2))
+    b = xp.stack(side, axis=-2)
+    b = _unit(b - xp.sum(b * a, axis=-1, keepdims=True) * a)
     to_camera = -_unit(place)
-    view = np.arctan2((to_camera * b).sum(-1), (to_camera * f).sum(-1))
+    view = xp.atan2(xp.sum(to_camera * b, axis=-1), xp.sum(to_camera * f, axis=-1))
     # A trunk that points at the camera has no direction in the picture: then up is up.
-    up = _unit(np.stack(pixel, -2) / size_px[..., None] + np.array([[0, -0.1], [0, -0.02], [0, -0.02]]))
-    right = np.stack([-up[..., 1], up[..., 0]], axis=-1) * np.array([[1.0], [-1.0], [1.0]])
-    seen = np.stack(
+    upright = xp.asarray(np.array([[0, -0.1], [0, -0.02], [0, -0.02]]), dtype=xy.dtype, device=on)
+    up = _unit(xp.stack(pixel, axis=-2) / size_px[..., None] + upright)
+    sides = xp.asarray(np.array([[1.0], [-1.0], [1.0]]), dtype=xy.dtype, device=on)
+    right = xp.stack([-up[..., 1], up[..., 0]], axis=-1) * sides
+    seen = xp.stack(
         [
-            np.stack([(tracks.visible[..., g == GROUP] == state).mean(-1) for state in (OUT, HIDDEN)], axis=-1)
-            for g in range(3)
+            xp.stack(
+                [xp.mean(xp.astype(tracks.visible[..., part] == s, cam.dtype), axis=-1) for s in (OUT, HIDDEN)], axis=-1
+            )
+            for part in (BODY, *_HANDS)
         ],
         axis=-2,
     )
-    return Conditions(size_px, size, view, np.stack([right, up], axis=-2), seen, tracks.blur_px / size_px[..., GROUP])
+    blur = xp.concat([tracks.blur_px[..., p] / size_px[..., g, None] for g, p in enumerate((BODY, *_HANDS))], axis=-1)
+    return Conditions(size_px, size, view, xp.stack([right, up], axis=-2), seen, blur)
 
 
 def turned(cond: Conditions, vectors: np.ndarray, group: np.ndarray, back: bool = False) -> np.ndarray:
@@ -172,7 +187,7 @@ def centred3d(tracks: Tracks, cond: Conditions) -> tuple[np.ndarray, np.ndarray]
     return body, hands
 
 
-_LIMBS = (
+RODS = (
     ("neck", "mid_hip", 0.11), ("right_shoulder", "left_shoulder", 0.07), ("right_hip", "left_hip", 0.09),
     *((f"{s}_{a}", f"{s}_{b}", r) for s in ("left", "right") for a, b, r in (
         ("shoulder", "elbow", 0.045), ("elbow", "wrist", 0.035), ("hip", "knee", 0.07), ("knee", "ankle", 0.05),
@@ -180,8 +195,8 @@ _LIMBS = (
     )),
     ("nose", "neck", 0.06),
 )  # fmt: skip
-_HEAD_RADIUS_M = 0.075
-_BEYOND_M = 0.04
+HEAD_RADIUS_M = 0.075
+BEYOND_M = 0.04
 """A rod hides what lies farther behind its surface than this; the head what lies behind its middle by 3 cm."""
 
 
@@ -192,10 +207,10 @@ def visibility(xy_px: np.ndarray, cam_m: np.ndarray, image_size_px: np.ndarray) 
     that does not end in it passes before it, nearer to the camera by more than the rod's radius and 4 cm.
     """
     head = cam_m[..., [_P["left_ear"], _P["right_ear"]], :].mean(axis=-2, keepdims=True)
-    a = np.concatenate([cam_m[..., [_P[n] for n, _, _ in _LIMBS], :], head], axis=-2)
-    b = np.concatenate([cam_m[..., [_P[n] for _, n, _ in _LIMBS], :], head], axis=-2)
-    radius = np.array([*(r for _, _, r in _LIMBS), _HEAD_RADIUS_M])
-    behind = np.array([*(r + _BEYOND_M for _, _, r in _LIMBS), 0.03])
+    a = np.concatenate([cam_m[..., [_P[n] for n, _, _ in RODS], :], head], axis=-2)
+    b = np.concatenate([cam_m[..., [_P[n] for _, n, _ in RODS], :], head], axis=-2)
+    radius = np.array([*(r for _, _, r in RODS), HEAD_RADIUS_M])
+    behind = np.array([*(r + BEYOND_M for _, _, r in RODS), 0.03])
     point = cam_m[..., :, None, :]
     distance = np.linalg.norm(cam_m, axis=-1)
     ray = point / np.maximum(distance, 1e-9)[..., None, None]
@@ -210,7 +225,7 @@ def visibility(xy_px: np.ndarray, cam_m: np.ndarray, image_size_px: np.ndarray) 
     depth = (near * ray).sum(-1)
     gap = np.linalg.norm(near - depth[..., None] * ray, axis=-1)
     before = (gap < radius) & (depth > 0) & (depth < distance[..., None] - behind)
-    hidden = (before & ~_OWN).any(axis=-1)
+    hidden = (before & ~OWN_ROD).any(axis=-1)
     size = np.asarray(image_size_px)[..., None, :]
     inside = ((xy_px >= 0) & (xy_px <= size - 1)).all(axis=-1) & (cam_m[..., 2] > 0)
     return np.where(inside, np.where(hidden, HIDDEN, VISIBLE), OUT).astype(np.uint8)
@@ -218,11 +233,11 @@ def visibility(xy_px: np.ndarray, cam_m: np.ndarray, image_size_px: np.ndarray) 
 
 def _own() -> np.ndarray:
     """(67, L) whether a proxy belongs to the rod or to its neighbour, and so cannot be hidden by it."""
-    out = np.zeros((NUM_PROXIES, len(_LIMBS) + 1), bool)
+    out = np.zeros((NUM_PROXIES, len(RODS) + 1), bool)
     same = {"left_hand_wrist": "left_wrist", "right_hand_wrist": "right_wrist"}
     torso = {"neck", "mid_hip", *(f"{s}_{j}" for s in ("left", "right") for j in ("shoulder", "hip"))}
     for i, name in enumerate(PROXY_NAMES):
-        for k, (a, b, _) in enumerate(_LIMBS):
+        for k, (a, b, _) in enumerate(RODS):
             ends = {same.get(a, a), same.get(b, b)}
             out[i, k] = same.get(name, name) in ends
             if "_hand_" in name and name.split("_")[0] == a.split("_")[0] and ends & {f"{name.split('_')[0]}_wrist"}:
@@ -234,7 +249,7 @@ def _own() -> np.ndarray:
     return out
 
 
-_OWN = _own()
+OWN_ROD = _own()
 
 
 def tracks_of(
