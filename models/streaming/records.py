@@ -1,8 +1,11 @@
 """What the motion networks say of a run of frames, before it is put into the world."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+
+from ..skeleton import CONTACT_POINTS, JOINT_GROUPS, NUM_JOINTS
 
 RATE_HZ = 30.0
 """Frames a second that the networks were trained at; other rates are resampled by stamp."""
@@ -46,3 +49,27 @@ class Estimate:
 
 OUTPUTS = tuple(f.name for f in fields(Estimate))
 """Names of the arrays, in order; the exported graph's outputs carry them."""
+
+
+def estimate_shapes(num_betas: int) -> dict[str, tuple[int, ...]]:
+    """Shape of one frame of each array of ``Estimate``."""
+    return {
+        "betas": (num_betas,),
+        "R_cam_root": (3, 3),
+        "R_local": (NUM_JOINTS - 1, 3, 3),
+        "root_cam_m": (3,),
+        "root_sigma_m": (2,),
+        "up_cam": (3,),
+        "height_m": (),
+        "step_m": (3,),
+        "contact": (len(CONTACT_POINTS),),
+        "group_error_m": (len(JOINT_GROUPS),),
+    }
+
+
+def joined(parts: Sequence[Estimate], num_betas: int) -> Estimate:
+    """The frames of all parts in a row; no parts, or parts without frames, give an estimate of no frames."""
+    full = [part for part in parts if part.frames]
+    if not full:
+        return Estimate(*(np.zeros((0, *shape), np.float32) for shape in estimate_shapes(num_betas).values()))
+    return full[0] if len(full) == 1 else Estimate(*(np.concatenate([getattr(p, n) for p in full]) for n in OUTPUTS))
