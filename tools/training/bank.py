@@ -3,7 +3,8 @@
     python -m hmcap.tools.training bank OUT --motions DIR [--hands DIR_OR_NPZ] [--licences permissive|all] [--hours 4]
 
 :mod:`.bank_files` says what the files hold, :mod:`.bank_sources` where the motion comes from, and :mod:`.bank_weights`
-how often each frame is drawn. The same folders, options and seed give the same bank.
+how often each frame is drawn. The same folders, options and seed give the same bank; the splits share
+neither clips nor key poses nor random numbers.
 """
 
 import argparse
@@ -16,13 +17,13 @@ import numpy as np
 from ...models.body import BodyModel, load_body
 from ...models.errors import HmcapError, UsageError
 from ..motions.mocap import by_split, list_clips
+from ..motions.variety import varied_motion
 from .bank_files import Bank, Clips, load_bank, save_bank
 from .bank_sources import (
     RATE_HZ,
     HandTake,
     Piece,
     Rows,
-    SteadyBody,
     generated,
     generated_hands,
     hand_files,
@@ -31,6 +32,7 @@ from .bank_sources import (
     recorded,
     recorded_hands,
     rows_of,
+    steady,
 )
 from .bank_weights import frame_weights
 
@@ -72,8 +74,8 @@ def build_bank(
     sets = [of_split(k, split) for k in hand_files(hands, permissive, tell)]
     if any(not len(k.poses) for k in sets):
         raise HmcapError(f"Expected at least 8 key poses in each file of {hands}, found fewer. Add some.")
-    body = SteadyBody.of(load_body())
-    clip_rng, made_rng, hand_rng, weight_rng = np.random.default_rng(seed).spawn(4)
+    body = steady(load_body())
+    clip_rng, made_rng, hand_rng, weight_rng = np.random.default_rng([seed, split == "test"]).spawn(4)
 
     clips = recorded(entries, body, tell)
     taken = _Body(body, tell)
@@ -143,8 +145,6 @@ class _Body:
 
 
 def _generated(hours: float, rng: np.random.Generator, body: BodyModel) -> Iterator[Piece]:
-    from ..motions.variety import varied_motion
-
     return generated(lambda r: varied_motion(r, GENERATED_S, RATE_HZ, body), 3600 * hours, rng, body)
 
 

@@ -8,10 +8,9 @@
     hands.npy    (H, 15, 4) float16  quaternions wxyz of the fingers of a right hand, relative to the flat hand
     bank.json    version, rate_hz, split, licences, seed, counts, sources, body_clips, hand_clips
 
-Rows of a clip follow each other in time, and clips follow each other without a gap; a window must not reach from one
-clip into the next. A left hand is
-the mirror image of a right one, :func:`mirror_quaternions`. Half precision keeps a rotation to a few hundredths of a
-degree; normalise quaternions after reading them.
+Rows of a clip follow each other in time, and clips follow each other without a gap: a window must not reach from one
+clip into the next. A left hand is the mirror image of a right one, :func:`mirror_quaternions`. Half precision keeps a
+rotation to a few hundredths of a degree; normalise quaternions after reading them.
 """
 
 import json

@@ -41,11 +41,11 @@ OFF_FLOOR_M, LONGEST_FLIGHT_S = 0.08, 0.9
 STILL_M_S, LONGEST_STILL_S = 0.15, 0.3
 """Nor does one fly whose lowest point rises and falls slower than the first for longer than the second."""
 DEEPEST_M = 0.16
-"""A body that reaches lower than this below the floor stands on another one."""
+"""Soles that are deeper than this below the floor stand on another one."""
 SHORTEST_S = 0.9
 """Pieces shorter than this are left out."""
-_FLESH_M = 0.09
-"""About how far the skin reaches below a joint that lies on the floor."""
+_FLESH_M, _SUNK_M = 0.12, 0.07
+"""How far the skin reaches below a joint that lies on the floor at most, and how far below it a joint may sink."""
 _FEATURE_JOINTS = np.array([3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 18, 19, 20, 21])
 TEST_KEY_POSE = 8
 """Every so manyth key pose of a hand file is kept for testing."""
@@ -54,19 +54,20 @@ _MOVES_RAD = 0.02
 """Recorded fingers whose angles spread less than this along a clip do not move: the recording had none."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class SteadyBody(BodyModel):
     """A body in double precision that is its own copy: what is looked up on it once is found again."""
 
-    def astype(self, dtype: object) -> BodyModel:
+    def astype(self, dtype: Any) -> BodyModel:
         """This body, or a copy in another precision."""
-        return self if np.dtype(dtype) == np.float64 else super().astype(dtype)  # pyright: ignore[reportArgumentType]
+        return self if np.dtype(dtype) == np.float64 else BodyModel.astype(self, dtype)
 
-    @classmethod
-    def of(cls, body: BodyModel) -> "SteadyBody":
-        """The same body."""
-        double = body.astype(np.float64)
-        of: dict[str, Any] = {f.name: getattr(double, f.name) for f in fields(double)}
-        return cls(**of)
+
+def steady(body: BodyModel) -> BodyModel:
+    """The body as a :class:`SteadyBody`."""
+    double = body.astype(np.float64)
+    arrays: dict[str, Any] = {f.name: getattr(double, f.name) for f in fields(double)}
+    return SteadyBody(**arrays)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +113,8 @@ def on_the_floor(clip: Clip, body: BodyModel) -> np.ndarray:
     """
     posed = body.with_shape().with_pose(clip.poses, clip.trans_m)
     soles = sole_rig(body).in_world_m(posed)[..., 1].min(1)
-    lowest = np.minimum(soles, posed.joints_m[:, :NUM_BODY_JOINTS, 1].min(1) - _FLESH_M)
+    joints = posed.joints_m[:, :NUM_BODY_JOINTS, 1].min(1)
+    lowest = np.minimum(soles, joints - _FLESH_M)
     off = lowest > OFF_FLOOR_M
     out = np.ones(clip.frames, bool)
     speed = np.abs(np.gradient(lowest)) * clip.fps if clip.frames > 1 else np.zeros(clip.frames)
@@ -121,7 +123,19 @@ def on_the_floor(clip: Clip, body: BodyModel) -> np.ndarray:
         still = int((speed[begin:end] < STILL_M_S).sum())
         if end - begin > LONGEST_FLIGHT_S * clip.fps or still > LONGEST_STILL_S * clip.fps:
             out[begin:end] = False
-    return out & (lowest > -DEEPEST_M)
+    return out & (soles > -DEEPEST_M) & (joints > -_SUNK_M)
+
+
+def on_lowest_floor(clip: Clip, body: BodyModel) -> Clip:
+    """The clip with y = 0 on the lowest of the floors that it stands on: who climbs stands mostly on the upper one, and
+    that is where reading put the floor."""
+    if clip.frames < 2:
+        return clip
+    soles = sole_rig(body).in_world_m(body.with_shape().with_pose(clip.poses, clip.trans_m))
+    at = np.arange(clip.frames), soles[..., 1].argmin(1)
+    still = np.linalg.norm(np.gradient(soles, axis=0), axis=-1)[at] * clip.fps < STILL_M_S
+    lowest = float(np.percentile(soles[..., 1][at][still], 5)) if still.any() else 0.0
+    return replace(clip, trans_m=clip.trans_m - [0.0, lowest, 0.0]) if lowest < -OFF_FLOOR_M else clip
 
 
 def runs(row: np.ndarray) -> list[tuple[int, int]]:
@@ -135,7 +149,7 @@ def recorded(entries: Sequence[ClipEntry], body: BodyModel, tell: Callable[[str]
     damaged or holds NaN."""
     out, cut, short = [], 0, 0
     for n, entry in enumerate(entries):
-        clip = smoothed(read_clip(entry, RATE_HZ, body))
+        clip = on_lowest_floor(smoothed(read_clip(entry, RATE_HZ, body)), body)
         good = on_the_floor(clip, body)
         cut += int((~good).sum())
         for begin, end in runs(good):
