@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ...models.body_stages import BodyModel
-from ...models.markers import ProxyRig, blazepose_rig, contact_rig, proxy_rig, sole_rig
+from ...models.markers import ProxyRig, blazepose_rig, contact_rig, proxy_rig
 from ...models.skeleton import NUM_JOINTS, PARENTS
 
 _OFF_JOINT_M = 1e-5
@@ -123,8 +123,6 @@ class CarriedPoints:
     """(33,) place of each body landmark."""
     feet: torch.Tensor
     """(4,) place of each of CONTACT_POINTS."""
-    soles: torch.Tensor
-    """(8,) place of each of SOLE_POINTS."""
 
     def offsets_m(self, betas: torch.Tensor) -> torch.Tensor:
         """(S, 3, B) offsets for shapes (B, 10)."""
@@ -145,7 +143,7 @@ class CarriedPoints:
 def carried_points(body: BodyModel, device: torch.device) -> CarriedPoints:
     """The points of a numpy body's rigs."""
     depth_place = np.argsort(BY_DEPTH)
-    rigs: list[ProxyRig] = [proxy_rig(body), blazepose_rig(body), contact_rig(body), sole_rig(body)]
+    rigs: list[ProxyRig] = [proxy_rig(body), blazepose_rig(body), contact_rig(body)]
     joint = np.concatenate([rig.joint for rig in rigs])
     template = np.concatenate([rig.offset_template for rig in rigs])
     directions = np.concatenate([rig.offset_shapedirs[..., :10] for rig in rigs])

@@ -1,8 +1,8 @@
 """Batches of people who move before cameras: the truth that the motion networks are trained on.
 
 Every take shows a window of the motion bank in another guise: faster or slower, mirrored, with the upper body of
-another window, with joints a little off, on a body of another shape, with other hands. Feet that stand go on standing:
-their places decide the root's way over the ground and its height.
+another window, with joints a little off, on a body of another shape, with other hands. Feet that stand go on
+standing where they are, see :mod:`.standing`.
 
     maker = SceneMaker(load_bank("bank"), load_body())
     scene = maker.draw(torch.Generator().manual_seed(1), takes=64, frames=160)
@@ -31,6 +31,7 @@ from .kinematics import (
     small_rotation,
 )
 from .records import Scene
+from .standing import Carriage, feet_rig, stand
 from .windows import BodyMotion, MotionWindows, mirrored_body, other_hand
 
 RATE_HZ = 30.0
@@ -41,6 +42,7 @@ _UPPER = [
         "left_elbow", "right_elbow", "left_wrist", "right_wrist",
     )
 ]  # fmt: skip
+_MOST_LEAN_DEG = 8.0
 _CHUNK_FRAMES = 1280
 """Frames that go through the kinematics together on a CPU, so that their arrays stay in its cache."""
 
@@ -58,6 +60,10 @@ class SceneSettings:
     """Share of the takes whose upper body is that of another window; only where both are upright."""
     perturbation: float = 1.0
     """Factor on the standard deviations by which joints are off (about 4 degrees for a ball joint)."""
+    lowered: float = 0.4
+    """Share of the takes in which somebody who stands keeps the pelvis lower than the motion says."""
+    most_lowered: float = 0.12
+    """By how much at most, as a share of its height."""
     wide_shapes: float = 0.25
     """Share of the people whose shape coefficients have a standard deviation of 1.5 and not 1."""
     max_beta: float = 2.5
@@ -83,6 +89,8 @@ class SceneMaker:
         self.device, self.settings = torch.device(device), settings or SceneSettings()
         self._windows = MotionWindows(bank, self.device)
         self._points = carried_points(body, self.device)
+        self._feet = feet_rig(body, self.device)
+        self._parents = torch.tensor(np.maximum(PARENTS, 0), device=self.device)
         self._joints = torch.tensor(np.asarray(body.J_template), dtype=torch.float32, device=self.device)
         directions = np.asarray(body.J_shapedirs)[..., :10]
         self._joint_directions = torch.tensor(directions, dtype=torch.float32, device=self.device)
@@ -97,7 +105,7 @@ class SceneMaker:
         motion = self._motion(draws, takes, frames)
         q = torch.cat([motion.q, self._face(takes, frames), self._hands(draws, takes, frames)])
         betas = self._betas(draws, takes)
-        made = self._pose(q, replace(motion, q=motion.q[:1]), betas)
+        made = self._pose(q, motion, betas, self._carriage(draws, takes, frames))
         cameras = draw_cameras(draws, made["proxies_world_m"], RATE_HZ, self.settings.cameras)
         return _scene(betas, made, cameras)
 
@@ -120,11 +128,11 @@ class SceneMaker:
         return replace(motion, q=self._perturbed(draws, motion.q))
 
     def _perturbed(self, draws: Draws, q: torch.Tensor) -> torch.Tensor:
-        """Joints off by a constant of the take and by a slow drift. The legs are as they were: stance feet stay."""
+        """Joints of the upper body off by a constant of the take and by a slow drift."""
         takes, frames = q.shape[2:]
         rows = [j for j in range(NUM_BODY_JOINTS) if j in _UPPER]
         sigma = self._sigma[rows] * self.settings.perturbation
-        knots = max(4, math.ceil(frames / 25) + 3)
+        knots = _knots(frames)
         constant = draws.normal((len(rows), 3, takes, 1))
         drift = draws.normal((len(rows), 3, takes, knots)) @ _spline(frames, knots, q.device).T
         turn = small_rotation((0.85 * constant + 0.75 * drift) * sigma[:, :, None, None])
@@ -159,7 +167,20 @@ class SceneMaker:
         still = self._plain_hands[which].permute(1, 2, 0)[..., None]
         return torch.where((kind > 1 - s.plain_hands)[:, None], still, moving)
 
-    def _pose(self, q: torch.Tensor, motion: BodyMotion, betas: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _carriage(self, draws: Draws, takes: int, frames: int) -> Carriage:
+        s = self.settings
+        knots = _knots(frames)
+        drift = draws.normal((5, takes, knots)) @ _spline(frames, knots, self.device).T
+        about = draws.normal((5, takes, 1)) + 0.4 * drift
+        tilt = small_rotation(about[:3] * math.radians(2.5) * s.perturbation)
+        most = math.tan(math.radians(_MOST_LEAN_DEG))
+        lean = (about[3:] * math.radians(2.5) * s.perturbation).clamp(-most, most)
+        low = torch.where(draws.chance((takes, 1), s.lowered), draws.uniform((takes, 1), 0.0, s.most_lowered), 0.0)
+        return Carriage(rotation_matrices(tilt[None])[0], lean, low.expand(takes, frames))
+
+    def _pose(
+        self, q: torch.Tensor, motion: BodyMotion, betas: torch.Tensor, carriage: Carriage
+    ) -> dict[str, torch.Tensor]:
         """Kinematics of rotations (55, 4, B, T): the arrays of a Scene that do not depend on the camera."""
         takes, frames = q.shape[2:]
         step = takes if self.device.type != "cpu" else max(1, _CHUNK_FRAMES // frames)
@@ -167,22 +188,21 @@ class SceneMaker:
         parts = []
         for begin in range(0, takes, step):
             rows = slice(begin, min(begin + step, takes))
-            parts.append(self._pose_chunk(q[:, :, rows], motion, rows, betas[rows], rest[rows]))
+            some = BodyMotion(q[:, :, rows], motion.pelvis_m[:, rows], motion.contact[:, rows])
+            parts.append(self._pose_chunk(some, betas[rows], rest[rows], carriage.of(rows)))
         return {"rest_joints_m": rest, **{k: torch.cat([p[k] for p in parts]) for k in parts[0]}}
 
     def _pose_chunk(
-        self, q: torch.Tensor, motion: BodyMotion, rows: slice, betas: torch.Tensor, rest: torch.Tensor
+        self, motion: BodyMotion, betas: torch.Tensor, rest: torch.Tensor, carriage: Carriage
     ) -> dict[str, torch.Tensor]:
-        R_local = rotation_matrices(q)
-        above = rest[:, np.maximum(PARENTS, 0)]
-        bones = (rest - above)[:, self._by_depth].permute(1, 2, 0)
+        R_local = rotation_matrices(motion.q)
+        scale = (_leg_m(rest) / _leg_m(self._joints[None]))[:, None]
+        offsets = self._feet.offsets_m(betas)
+        pelvis_m = stand(R_local, rest, offsets, self._feet, motion.pelvis_m * scale, motion.contact, carriage)
+        bones = (rest - rest[:, self._parents])[:, self._by_depth].permute(1, 2, 0)
         R_world, relative = forward(R_local[self._by_depth], bones)
         points = self._points
-        places = points.places(R_world, relative, points.offsets_m(betas))
-        contact = motion.contact[:, rows]
-        scale = (_leg_m(rest) / _leg_m(self._joints[None]))[:, None]
-        root = self._root(places, motion.pelvis_m[:, rows] * scale, contact)
-        places = places + root
+        places = points.places(R_world, relative, points.offsets_m(betas)) + pelvis_m
         picked = {
             "joints_world_m": points.joints,
             "proxies_world_m": points.proxies,
@@ -190,32 +210,7 @@ class SceneMaker:
             "feet_world_m": points.feet,
         }
         out = {k: frames_first(places[at]) for k, at in picked.items()}
-        return {**out, "R_local": frames_first(R_local), "contact": frames_first(contact)}
-
-    def _root(self, places: torch.Tensor, pelvis_m: torch.Tensor, contact: torch.Tensor) -> torch.Tensor:
-        """(3, B, T) way of the pelvis under which feet that stand stay on the spot, with their soles on the floor."""
-        frames = pelvis_m.shape[-1]
-        feet = places[self._points.feet] + pelvis_m
-        # Over the ground: what the standing points would slide is taken off the way of the root, from frame to frame.
-        both = contact[..., 1:] * contact[..., :-1]
-        slide = ((feet[:, [0, 2], :, 1:] - feet[:, [0, 2], :, :-1]) * both[:, None]).sum(0)
-        slide = slide / both.sum(0).clamp_min(1.0)
-        slide = torch.nn.functional.pad(slide, (1, 0)) @ _gauss(frames, 1.5, pelvis_m.device)
-        # Height: the lowest sole point of the feet that stand, followed slowly; over long flights the take's mean.
-        foot = torch.maximum(contact[0::2], contact[1::2])
-        soles = places[self._points.soles, 1].reshape(2, 4, *pelvis_m.shape[1:]) + pelvis_m[1]
-        low = torch.where(foot > 0, soles.amin(1), torch.inf).amin(0)
-        stands = torch.isfinite(low).to(low.dtype)
-        low = torch.where(stands > 0, low, 0.0)
-        mean = (low.sum(-1, keepdim=True) / stands.sum(-1, keepdim=True).clamp_min(1.0)) * 0.02
-        kernel = _gauss(frames, 5.0, pelvis_m.device)
-        height = (low @ kernel + mean) / (stands @ kernel + 0.02)
-        out = pelvis_m.clone()
-        out[[0, 2]] -= slide.cumsum(-1)
-        out[1] -= height
-        middle = out[[0, 2]].mean(-1, keepdim=True)
-        out[[0, 2]] -= middle
-        return out
+        return {**out, "R_local": frames_first(R_local), "contact": frames_first(motion.contact)}
 
 
 def _scene(betas: torch.Tensor, made: dict[str, torch.Tensor], cameras: Cameras) -> Scene:
@@ -258,6 +253,11 @@ def _leg_m(joints_m: torch.Tensor) -> torch.Tensor:
     return (parts[0] + parts[1]) / 2
 
 
+def _knots(frames: int) -> int:
+    """Number of knots of a slow drift."""
+    return max(4, math.ceil(frames / 25) + 3)
+
+
 def _spline(frames: int, knots: int, device: torch.device) -> torch.Tensor:
     """(T, K) weights of a uniform cubic B-spline, scaled so that knots of unit variance give about unit variance."""
     at = torch.linspace(1.0, knots - 2.0, frames, device=device)
@@ -265,10 +265,3 @@ def _spline(frames: int, knots: int, device: torch.device) -> torch.Tensor:
     near, far = 2 / 3 - d**2 + d**3 / 2, (2 - d).clamp_min(0.0) ** 3 / 6
     weights = torch.where(d < 1, near, far)
     return weights / weights.square().sum(1, keepdim=True).sqrt()
-
-
-def _gauss(frames: int, sigma: float, device: torch.device) -> torch.Tensor:
-    """(T, T) smoothing over frames, to multiply rows (..., T) with; the weights towards each frame sum to 1."""
-    t = torch.arange(frames, device=device, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * ((t[:, None] - t) / sigma) ** 2)
-    return kernel / kernel.sum(0, keepdim=True)
