@@ -20,7 +20,7 @@ from .mocap import Clip
 from .stitch import mirrored
 from .variety_floor import all_fours, anywhere, chair, floor_sit, kneel, lie, plank, rising, tumble
 from .variety_frames import frames_of, times_of
-from .variety_keys import Key
+from .variety_keys import Key, one_foot_at_a_time
 from .variety_limbs import rest
 from .variety_rig import rig_of
 from .variety_standing import Stage, bend, jump, kick, lunge, one_leg, squat, stand, upright
@@ -85,6 +85,7 @@ def varied_motion(
     keys = maker(stage)
     while times_of(keys).until_s < (frames + 1) / fps:
         keys += maker(stage)
+    keys = one_foot_at_a_time(keys)
     R, pelvis = frames_of(rng, rig, keys, np.arange(frames + 1) / fps, on_floor)
     R, pelvis = R[:frames], pelvis[:frames]
     poses = np.zeros((frames, NUM_JOINTS, 3))

@@ -17,11 +17,7 @@ _SEAT_M = 0.115
 def chair(stage: Stage) -> list[Key]:
     """Sitting on chairs of various heights with moving arms; often sitting down before or standing up after."""
     rng = stage.rng
-    high = between(rng, 0.33, 0.56)
-    feet = stage.feet(between(rng, 0.14, 0.5), spread(rng, 0.08, 0.25), between(rng, -5, 25))
-    under = between(rng, -0.13, 0.12) if high > 0.42 else between(rng, 0.0, 0.25)
-    back = ry(stage.heading_deg) @ np.array([0, 0, -(0.40 + under)])
-    seat = np.array([stage.x_m + back[0], high + _SEAT_M, stage.z_m + back[2]])
+    seat, feet = _seat(stage)
     sat: list[Key] = []
     for _ in range(int(rng.integers(3, 7))):
         R = rest()
@@ -45,21 +41,31 @@ def chair(stage: Stage) -> list[Key]:
 
 
 def rising(stage: Stage) -> list[Key]:
-    """Sitting down and standing up, more than once."""
+    """Standing up and sitting down, more than once."""
+    rng = stage.rng
+    seat, feet = _seat(stage)
     keys: list[Key] = []
-    while len(keys) < 9:
-        part = chair(stage)
-        keys += part[-3:] if not keys else []
-        one = keys[-1]
-        seat = next((k.pelvis_m for k in part if k.pelvis_m is not None), None)
-        if seat is None or (keys[0].pelvis_m is None and one.pelvis_m is None):
-            break
-        seats = [k.pelvis_m for k in keys if k.pelvis_m is not None]
-        feet = keys[0].feet
-        up = _rise(stage, feet, seats[0])
-        down = [replace(k, R=k.R.copy()) for k in keys if k.pelvis_m is not None][:1]
-        keys = down + up + _rise(stage, feet, seats[0])[::-1][1:] + down + up
+    for _ in range(2):
+        R = rest()
+        R[0] = stage.root(between(rng, -15, 10))
+        set_trunk(R, between(rng, 0, 30), spread(rng, 6, 15), spread(rng, 8, 20))
+        draw_head(rng, R)
+        draw_arms(rng, stage.rig, R)
+        sat = Key(R, between(rng, 0.5, 0.8), float(rng.exponential(0.4)), feet=feet, pelvis_m=seat)
+        keys += [sat, *_rise(stage, feet, seat), *_rise(stage, feet, seat)[1::-1]]
     return keys
+
+
+def _seat(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
+    """The chair of this clip: place of the pelvis (3,) and feet (2, 4)."""
+    if stage.seat is None:
+        rng = stage.rng
+        high = between(rng, 0.33, 0.56)
+        feet = stage.feet(between(rng, 0.14, 0.5), spread(rng, 0.08, 0.25), between(rng, -5, 25))
+        under = between(rng, -0.13, 0.12) if high > 0.42 else between(rng, 0.0, 0.25)
+        back = ry(stage.heading_deg) @ np.array([0, 0, -(0.40 + under)])
+        stage.seat = np.array([stage.x_m + back[0], high + _SEAT_M, stage.z_m + back[2]]), feet
+    return stage.seat
 
 
 def _rise(stage: Stage, feet: np.ndarray, seat_m: np.ndarray) -> list[Key]:

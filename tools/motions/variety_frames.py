@@ -11,7 +11,7 @@ from ...models.skeleton import NUM_BODY_JOINTS
 from .hand_motion import minimum_jerk
 from .variety_keys import GRAVITY_M_S2, LEG_JOINTS, Key, Solved, plant_leg, solve_keys
 from .variety_limbs import foot_m, reach_leg
-from .variety_rig import HIP, SIDES, J, Rig, place, skin_m, soles_m, within_limits
+from .variety_rig import ELBOW, HIP, SIDES, J, Rig, angles_of, place, rotations_of, skin_m, soles_m, within_limits
 
 _GROUPS = (
     ("pelvis",), ("spine1", "spine2", "spine3"), ("neck", "head"),
@@ -58,8 +58,6 @@ def frames_of(
     """
     solved, times = solve_keys(rig, keys), times_of(keys)
     R = _rotations(rng, keys, solved, times, time_s)
-    R = _with_noise(rng, R, float(np.median(np.diff(time_s))))
-    R = within_limits(R)
     if on_floor:
         return R, _rolling(rig, R, time_s)
     pelvis = _way(keys, solved.pelvis_m, times, time_s)
@@ -69,8 +67,12 @@ def frames_of(
 def _rotations(
     rng: np.random.Generator, keys: Sequence[Key], solved: Solved, times: Times, time_s: np.ndarray
 ) -> np.ndarray:
-    R = np.broadcast_to(solved.R[0], (len(time_s), NUM_BODY_JOINTS, 3, 3)).copy()
-    steps = matrix_to_axis_angle(np.swapaxes(solved.R[:-1], -1, -2) @ solved.R[1:])
+    """(T, 22, 3, 3): the angles of the joints are sums of minimum-jerk steps, so that they stay within their ranges;
+    the pelvis turns by the shortest way."""
+    R_root = np.broadcast_to(solved.R[0, 0], (len(time_s), 3, 3)).copy()
+    turns = matrix_to_axis_angle(np.swapaxes(solved.R[:-1, 0], -1, -2) @ solved.R[1:, 0])
+    targets = angles_of(solved.R)
+    angles = np.broadcast_to(targets[0], (len(time_s), *targets.shape[1:])).copy()
     for k in range(1, len(keys)):
         lasts = times.end_s[k] - times.begin_s[k]
         delay = rng.uniform(0, 1, len(_GROUPS)) * _DELAY * (not keys[k].flight)
@@ -78,25 +80,26 @@ def _rotations(
         begin = (times.begin_s[k] - extra / 2 + delay * lasts)[_GROUP_OF]
         width = ((lasts + extra) * (1 - 0.5 * delay) * rng.uniform(0.9, 1.0, len(_GROUPS)))[_GROUP_OF]
         first = int(np.searchsorted(time_s, begin.min()))
-        u = np.clip((time_s[first:, None] - begin) / width, 0, 1)
-        going = int((u < 1).any(1).sum())
-        share = minimum_jerk(u[:going])
-        R[first : first + going] = R[first : first + going] @ axis_angle_to_matrix(share[..., None] * steps[k - 1])
-        R[first + going :] = R[first + going :] @ axis_angle_to_matrix(steps[k - 1])
-    return R
+        share = minimum_jerk(np.clip((time_s[first:, None] - begin) / width, 0, 1))
+        angles[first:] += share[:, 1:, None] * (targets[k] - targets[k - 1])
+        going = int((share[:, 0] < 1).sum())
+        last = first + going
+        R_root[first:last] = R_root[first:last] @ axis_angle_to_matrix(share[:going, :1] * turns[k - 1])
+        R_root[last:] = R_root[last:] @ axis_angle_to_matrix(turns[k - 1])
+    noise = _noise(rng, len(time_s), float(np.median(np.diff(time_s))))
+    angles[..., :3] += noise[:, 1:]
+    return rotations_of(R_root @ axis_angle_to_matrix(noise[:, 0]), within_limits(angles))
 
 
-def _with_noise(rng: np.random.Generator, R: np.ndarray, step_s: float) -> np.ndarray:
-    """Small slow noise on every joint, as of a body that breathes and balances; hinges and feet stay true."""
-    size = np.deg2rad(np.full(NUM_BODY_JOINTS, 1.2))
+def _noise(rng: np.random.Generator, frames: int, step_s: float) -> np.ndarray:
+    """(T, 22, 3) small slow noise on every angle, as of a body that breathes and balances; hinges and feet stay true."""
+    size = np.deg2rad(np.full((NUM_BODY_JOINTS, 3), 1.2))
     size[[j for legs in LEG_JOINTS for j in legs]] = 0.0
     size[J["pelvis"]] = np.deg2rad(0.7)
+    size[ELBOW, 1] = 0.0
     width = _NOISE_S / step_s
-    noise = gaussian_filter1d(rng.standard_normal((len(R), NUM_BODY_JOINTS, 3)), width, axis=0, mode="nearest")
-    noise *= np.sqrt(2 * width * np.sqrt(np.pi))
-    for side in SIDES:
-        noise[:, J[f"{side}_elbow"], [0, 2]] = 0.0
-    return R @ axis_angle_to_matrix(noise * size[:, None])
+    noise = gaussian_filter1d(rng.standard_normal((frames, NUM_BODY_JOINTS, 3)), width, axis=0, mode="nearest")
+    return noise * np.sqrt(2 * width * np.sqrt(np.pi)) * size
 
 
 def _way(keys: Sequence[Key], at_m: np.ndarray, times: Times, time_s: np.ndarray) -> np.ndarray:

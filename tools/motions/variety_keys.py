@@ -1,7 +1,7 @@
 """Key poses that stand in balance: what a key says, and where the pelvis and the planted legs go for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from .variety_rig import ANKLE, HIP, KNEE, SIDES, TOE, J, Rig, centre_of_mass_m,
 
 PELVIS = J["pelvis"]
 GRAVITY_M_S2 = 9.81
+KNEE_M = 0.075
+"""Least height of a knee over the floor of somebody who stands."""
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +107,8 @@ def solve_keys(rig: Rig, keys: Sequence[Key]) -> Solved:
     target = middle[:, 0] * (1 - support[:, None]) + middle[:, 1] * support[:, None] + off
     pelvis = np.stack([k.pelvis_m if k.pelvis_m is not None else [*t, 0.9] for k, t in zip(keys, target, strict=True)])
     pelvis[~given, :] = np.stack([target[:, 0], np.full(len(keys), 0.9), target[:, 1]], axis=1)[~given]
-    for _ in range(5):
+    raised = np.zeros(len(keys))
+    for _ in range(6):
         height = np.full((len(keys), 2), np.inf)
         _, joints = place(rig, R, pelvis)
         for s in range(len(SIDES)):
@@ -115,7 +118,7 @@ def solve_keys(rig: Rig, keys: Sequence[Key]) -> Solved:
             rise = ankle[:, 1] + np.sqrt(np.maximum(stretch**2 - flat2, 0.15**2))
             height[:, s] = np.where(planted[:, s], pelvis[:, 1] + rise - hip[:, 1], np.inf)
         standing = ~given & planted.any(1)
-        pelvis[standing, 1] = height.min(1)[standing]
+        pelvis[standing, 1] = height.min(1)[standing] + raised[standing]
         _, joints = place(rig, R, pelvis)
         for s in range(len(SIDES)):
             legs, heel = plant_leg(rig, R, joints[:, HIP[s]], feet[:, s], s, out)
@@ -123,6 +126,8 @@ def solve_keys(rig: Rig, keys: Sequence[Key]) -> Solved:
             R[on[:, None] & _LEG[s][None]] = legs[on].reshape(-1, 3, 3)
             feet[:, s, 3] = np.where(on, heel, feet[:, s, 3])
         _, joints = place(rig, R, pelvis)
+        knees = np.where(planted, joints[:, KNEE, 1], np.inf).min(1)
+        raised = np.clip(raised + 1.2 * (KNEE_M - knees), 0.0, 0.3)
         error = target - centre_of_mass_m(joints)[:, [0, 2]]
         pelvis[np.ix_(standing, [0, 2])] += error[standing]
     _fly(keys, pelvis)
@@ -149,3 +154,48 @@ def _middle_m(rig: Rig, feet: np.ndarray, side: int) -> np.ndarray:
     """(K, 2) x and z that the centre of mass is held over: the middle of the foot, its ball when the heel is up."""
     ahead = (ry(np.rad2deg(feet[:, 2])) @ rig.toe_offset_m[side])[:, [0, 2]]
     return feet[:, :2] + ahead * np.clip(0.4 + 0.6 * feet[:, 3:4] / 0.6, 0.4, 1.0)
+
+
+def one_foot_at_a_time(keys: Sequence[Key]) -> list[Key]:
+    """The keys with steps put in between wherever a standing foot would move without the other one to stand on."""
+    out = [keys[0]]
+    for key in keys[1:]:
+        for _ in range(3):
+            step = None if key.flight else _step_between(out[-1], key)
+            if step is None:
+                break
+            out.append(step)
+        out.append(key)
+    return out
+
+
+def _step_between(last: Key, key: Key) -> Key | None:
+    moves = [
+        last.planted[s] and key.planted[s] and np.abs(last.feet[s, :3] - key.feet[s, :3]).max() > 1e-9 for s in (0, 1)
+    ]
+    if not any(moves):
+        return None
+    feet = last.feet.copy()
+    feet[:, 3] = 0.0
+    if all(moves):
+        first = _first_foot(last.feet, key.feet)
+        feet[first] = key.feet[first]
+    else:
+        s = int(moves[1])
+        if last.planted[1 - s] and key.planted[1 - s]:
+            return None
+        mover = s if last.planted[1 - s] else 1 - s
+        feet[mover] = key.feet[mover]
+    half = max(0.36, key.move_s / 2)
+    key.move_s = half
+    seat = key.pelvis_m if last.pelvis_m is not None else None
+    return replace(
+        key, R=key.R.copy(), feet=feet, planted=(True, True), move_s=half, hold_s=0.0, support=0.5, pelvis_m=seat,
+        stretch=min(key.stretch, 0.96), off_m=np.zeros(2))  # fmt: skip
+
+
+def _first_foot(old: np.ndarray, new: np.ndarray) -> int:
+    """The foot that can go first without crossing the other."""
+    left = np.array([np.cos(new[:, 2].mean()), -np.sin(new[:, 2].mean())])
+    apart = [float((new[0, :2] - old[1, :2]) @ left), float((old[0, :2] - new[1, :2]) @ left)]
+    return int(apart[1] > apart[0])

@@ -183,41 +183,46 @@ _AXIS, _TWIST, _SWING = _rows()
 _OTHERS = np.array([[a for a in range(3) if a != axis] for axis in _AXIS])
 
 
-def swing_and_twist(R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Swing (..., 21, 2) about the two other axes and twist (..., 21) about the bone, radians, of the joints after the
-    pelvis in R (..., 21, 3, 3), where R = swing @ twist."""
-    v = matrix_to_axis_angle(R)
+def angles_of(R: np.ndarray) -> np.ndarray:
+    """(..., 21, 3) swing about the two other axes and twist about the bone, radians, of the joints after the pelvis in
+    R (..., 22, 3, 3), where a rotation is swing @ twist. The ranges of all joints are convex in these numbers."""
+    v = matrix_to_axis_angle(R[..., 1:, :, :])
     angle = np.linalg.norm(v, axis=-1)
     w, xyz = np.cos(angle / 2), v * (0.5 * np.sinc(angle / (2 * np.pi)))[..., None]
     along = np.take_along_axis(xyz, np.broadcast_to(_AXIS[:, None], (*xyz.shape[:-1], 1)), -1)[..., 0]
     twist = 2 * np.arctan2(along, w)
     twist = (twist + np.pi) % (2 * np.pi) - np.pi
-    swing = matrix_to_axis_angle(R @ np.swapaxes(_turn(_AXIS, twist), -1, -2))
-    return np.take_along_axis(swing, np.broadcast_to(_OTHERS, (*swing.shape[:-1], 2)), -1), twist
+    swing = matrix_to_axis_angle(R[..., 1:, :, :] @ np.swapaxes(_turn(_AXIS, twist), -1, -2))
+    two = np.take_along_axis(swing, np.broadcast_to(_OTHERS, (*swing.shape[:-1], 2)), -1)
+    return np.concatenate([two, twist[..., None]], axis=-1)
+
+
+def rotations_of(R_root: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """(..., 22, 3, 3) of the pelvis (..., 3, 3) and the angles of the other joints."""
+    vector = np.zeros(angles.shape)
+    np.put_along_axis(vector, np.broadcast_to(_OTHERS, (*angles.shape[:-1], 2)), angles[..., :2], -1)
+    rest = axis_angle_to_matrix(vector) @ _turn(_AXIS, angles[..., 2])
+    return np.concatenate([R_root[..., None, :, :], rest], axis=-3)
 
 
 def _turn(axis: np.ndarray, angle: np.ndarray) -> np.ndarray:
     return axis_angle_to_matrix(np.eye(3)[axis] * angle[..., None])
 
 
-def within_limits(R: np.ndarray) -> np.ndarray:
-    """Body rotations (..., 22, 3, 3) with every joint brought inside its range; what is well inside stays as it is, and
-    the way to the bound is smooth."""
-    swing, twist = swing_and_twist(R[..., 1:, :, :])
+def within_limits(angles: np.ndarray) -> np.ndarray:
+    """Angles (..., 21, 3) brought inside the range of each joint; what is well inside stays as it is, and the way to
+    the bound is smooth."""
     middle, half = _TWIST.mean(-1), np.diff(_TWIST, axis=-1)[:, 0] / 2
-    twist = middle + half * _soft((twist - middle) / half)
-    reach = _reach(swing)
-    factor = _soft(reach) / np.maximum(reach, 1e-9)
-    vector = np.zeros((*swing.shape[:-1], 3))
-    np.put_along_axis(vector, np.broadcast_to(_OTHERS, (*swing.shape[:-1], 2)), swing * factor[..., None], -1)
-    out = R.copy()
-    out[..., 1:, :, :] = axis_angle_to_matrix(vector) @ _turn(_AXIS, twist)
-    return out
+    twist = middle + half * _soft((angles[..., 2] - middle) / half)
+    reach = _reach(angles[..., :2])
+    swing = angles[..., :2] * (_soft(reach) / np.maximum(reach, 1e-9))[..., None]
+    return np.concatenate([swing, twist[..., None]], axis=-1)
 
 
 def beyond_limits_deg(R: np.ndarray) -> np.ndarray:
     """(..., 21) how far each joint of R (..., 22, 3, 3) is beyond its range, degrees; 0 inside."""
-    swing, twist = swing_and_twist(R[..., 1:, :, :])
+    angles = angles_of(R)
+    swing, twist = angles[..., :2], angles[..., 2]
     over = np.maximum(np.maximum(twist - _TWIST[:, 1], _TWIST[:, 0] - twist), 0)
     reach = _reach(swing)
     size = np.linalg.norm(swing, axis=-1)
@@ -225,7 +230,7 @@ def beyond_limits_deg(R: np.ndarray) -> np.ndarray:
 
 
 def _reach(swing: np.ndarray) -> np.ndarray:
-    """1 on the bound, below inside. A hinge's narrow axis counts on its own, or it would shut the hinge at its end."""
+    """1 on the bound of the ellipse, below inside."""
     bound = np.where(swing > 0, _SWING[..., 1], -_SWING[..., 0])
     return np.linalg.norm(swing / bound, axis=-1)
 

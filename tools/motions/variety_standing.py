@@ -20,6 +20,8 @@ class Stage:
     x_m: float = 0.0
     z_m: float = 0.0
     heading_deg: float = 0.0
+    seat: tuple[np.ndarray, np.ndarray] | None = None
+    """Place of the pelvis on the chair and of the feet before it, once there is a chair."""
 
     def feet(
         self, width_m: float = 0.26, ahead_m: float = 0.0, toes_out_deg: float | tuple[float, float] = 0.0
