@@ -1,0 +1,292 @@
+"""A whole take in one world, before a camera that stands still (networks, section 4).
+
+The networks say in every frame where the body is in the camera, where up is, how high the pelvis stands, how far it
+moved, and which foot points touch. Of all frames together follow one shape, one vertical, one camera height
+(:mod:`hmcap.models.streaming.static_camera`), and the pelvis' places that agree best with the picture, the steps and
+the standing feet (:mod:`hmcap.models.streaming.root_smoother`). Then the feet are set down, and what was not seen is
+held.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..body import BodyModel, load_body
+from ..errors import HmcapError
+from ..observed import Observed
+from ..proxies import BODY
+from ..world import WorldFrame, sequence_to_world
+from .blend import runs, smoothed_rotations
+from .feet import set_feet
+from .groups import LEGS, Hysteresis, confidence_of_groups, hands_seen, legs_seen, present_in
+from .held import (
+    Times,
+    blend_legs,
+    quiet_height,
+    quiet_legs,
+    quiet_places,
+    relax_hands,
+    seated_take,
+    share_of_take,
+)
+from .legs import Legs, legs_of
+from .person import Person, body_height_m, of_height, proxy_points_m
+from .records import RATE_HZ, Estimate
+from .root_smoother import smooth_places
+from .root_terms import root_terms
+from .static_camera import (
+    StaticCamera,
+    camera_on_floor,
+    floor_evidence,
+    human_frames,
+    mean_vertical,
+    uprightness,
+)
+from .world_settings import WorldSettings
+from .world_track import WorldTrack
+
+_PLANE_ROUNDS = 4
+_SHAPE_OUTLIER = 1.0
+"""Distance of shape coefficients from the agreed ones at which a frame's begin to be outliers."""
+
+
+def world_of_take(
+    estimate: Estimate, observed: Observed, model: BodyModel | None = None, settings: WorldSettings | None = None
+) -> WorldTrack:
+    """The motion of a whole take. estimate, observed: the same T frames at RATE_HZ, in numpy.
+
+    Raises HmcapError where nobody is seen in any frame.
+    """
+    model, settings = model or load_body(), settings or WorldSettings()
+    present = present_in(observed.confidence)
+    segments = segments_of(present, settings.max_gap_s)
+    if not segments:
+        raise HmcapError(
+            f"Expected a person in the footage, found none in {len(present)} frames. Check that a whole person or an "
+            "upper body is in view, upright and lit, or choose another part of the video with --start and --end."
+        )
+    visible = np.where(present, observed.confidence[:, BODY].mean(-1), 0.0)
+    betas = of_height(model, take_shape(np.asarray(estimate.betas, np.float64), visible), settings.height_m)
+    person = Person.of(model, betas)
+    estimate = resized(estimate, model, betas)
+    view = _View.of(observed, settings)
+    known = np.zeros(len(present), bool)
+    for begin, end in segments:
+        known[begin:end] = True
+    R_local = np.concatenate([np.asarray(estimate.R_cam_root, np.float64)[:, None], estimate.R_local], axis=1)
+    for begin, end in segments:
+        R_local[begin:end] = smoothed_rotations(R_local[begin:end], settings.smooth_frames)
+    estimate = replace(estimate, R_cam_root=R_local[:, 0])
+
+    up, sigma = mean_vertical(
+        np.asarray(estimate.up_cam, np.float64), visible * uprightness(estimate.R_cam_root, estimate.up_cam), settings
+    )
+    camera = _camera(estimate, person, R_local, view, visible, up, sigma, settings)
+    world, _ = sequence_to_world(human_frames(estimate, camera.R_cam_human, person.joints_m[0]), person.joints_m[0])
+    R_local[:, 0] = world.R_world_root
+
+    parts = [
+        _segment(slice(begin, end), estimate, world, person, R_local, view, present, camera, settings)
+        for begin, end in segments
+    ]
+    T = len(present)
+    pelvis, contact = np.zeros((T, 3)), np.zeros((T, 4))
+    for (begin, end), part in zip(segments, parts, strict=True):
+        R_local[begin:end], pelvis[begin:end], contact[begin:end] = part
+    row = last_known(known)
+    R_local, pelvis = R_local[row], pelvis[row]
+    R_local = relax_hands(R_local, view.hands)
+    origin = pelvis[0] * [1.0, 0.0, 1.0]
+    pelvis = pelvis - origin
+    T_cam_world = np.broadcast_to(camera.T_cam_world(origin), (T, 4, 4))
+    confidence = confidence_of_groups(observed.confidence, estimate.group_error_m) * present[:, None]
+    measured = Hysteresis(settings).run(confidence) & present[:, None]
+    measured[:, LEGS] &= view.legs > 0.5
+    error = reprojection_error(person, R_local, pelvis, T_cam_world, observed)
+    return WorldTrack(
+        present,
+        np.broadcast_to(betas, (T, len(betas))),
+        R_local,
+        pelvis,
+        pelvis - person.joints_m[0],
+        T_cam_world,
+        contact * present[:, None],
+        confidence,
+        measured,
+        np.where(present, error, np.nan),
+    )
+
+
+def segments_of(present: np.ndarray, max_gap_s: float) -> list[tuple[int, int]]:
+    """First frame, and the frame after the last, of every run in which the person is never missing for longer."""
+    out: list[tuple[int, int]] = []
+    for begin, end in runs(present):
+        if out and (begin - out[-1][1]) / RATE_HZ <= max_gap_s:
+            out[-1] = (out[-1][0], end)
+        else:
+            out.append((begin, end))
+    return out
+
+
+def last_known(known: np.ndarray) -> np.ndarray:
+    """(T,) for every frame the last one that is ``known`` (T,), or the first where there is none before."""
+    rows = np.flatnonzero(known)
+    return rows[np.maximum(np.searchsorted(rows, np.arange(len(known)), side="right") - 1, 0)]
+
+
+def take_shape(betas: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(B,) robust mean of shape coefficients (T, B), weighted (T,)."""
+    mean = np.median(betas[weight > 0], axis=0)
+    for _ in range(5):
+        w = weight / (1 + ((betas - mean) ** 2).sum(-1) / _SHAPE_OUTLIER**2)
+        mean = w @ betas / w.sum()
+    return mean
+
+
+def resized(estimate: Estimate, model: BodyModel, betas: np.ndarray) -> Estimate:
+    """The estimate for a body of another shape (B,): what looks the same stands farther away when it is taller."""
+    scale = body_height_m(model, betas) / body_height_m(model, np.asarray(estimate.betas, np.float64))
+    return replace(
+        estimate,
+        root_cam_m=estimate.root_cam_m * scale[:, None],
+        root_sigma_m=estimate.root_sigma_m * scale[:, None],
+        height_m=estimate.height_m * scale,
+        step_m=estimate.step_m * scale[:, None],
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """What of the body is in view, 1, or held, 0, smoothly."""
+
+    hands: np.ndarray
+    """(T, 2)"""
+    legs: np.ndarray
+    """(T, 2)"""
+
+    @classmethod
+    def of(cls, observed: Observed, settings: WorldSettings) -> "_View":
+        hands, legs = hands_seen(observed), legs_seen(observed)
+        return cls(
+            np.stack([share_of_take(hands[:, k], hand_times(settings)) for k in range(2)], axis=-1),
+            np.stack([share_of_take(legs[:, k], leg_times(settings)) for k in range(2)], axis=-1),
+        )
+
+
+def hand_times(settings: WorldSettings) -> Times:
+    """How hands relax."""
+    return Times(settings.hand_wait_s, settings.hand_relax_s, settings.hand_return_s)
+
+
+def leg_times(settings: WorldSettings) -> Times:
+    """How legs come to rest."""
+    return Times(settings.legs_wait_s, settings.legs_relax_s, settings.legs_relax_s)
+
+
+def trusted_contact(contact: np.ndarray, legs_share: np.ndarray) -> np.ndarray:
+    """(T, 4) contact probabilities (T, 4), nothing where the leg (T, 2) is not seen."""
+    return np.asarray(contact, np.float64) * np.repeat(legs_share, 2, axis=-1)
+
+
+def _camera(
+    estimate: Estimate,
+    person: Person,
+    R_local: np.ndarray,
+    view: _View,
+    visible: np.ndarray,
+    up: np.ndarray,
+    up_sigma_rad: float,
+    settings: WorldSettings,
+) -> StaticCamera:
+    """Vertical and height of the camera. R_local (T, 55, 3, 3) here has the root in the camera."""
+    legs = legs_of(person, R_local)
+    feet = estimate.root_cam_m[:, None] + legs.points_m()
+    height = quiet_heights(_upright(legs, up), np.asarray(estimate.height_m, np.float64), view.legs)
+    contact = trusted_contact(estimate.contact, view.legs)
+    root, along = np.asarray(estimate.root_cam_m, np.float64), np.asarray(estimate.root_sigma_m[:, 1], np.float64)
+    camera_m = None
+    agreed = up
+    for _ in range(_PLANE_ROUNDS):
+        evidence = floor_evidence(root, feet, height, contact, visible, along, agreed, settings)
+        agreed, camera_m = camera_on_floor(
+            up, up_sigma_rad, evidence.equations(agreed, camera_m, settings.robust_sigmas)
+        )
+    assert camera_m is not None
+    return StaticCamera(agreed, camera_m)
+
+
+def _upright(legs: Legs, up: np.ndarray) -> Legs:
+    """Legs seen from the camera, with their places in a space whose Y is ``up`` (3,)."""
+    R = StaticCamera(up, 0.0).R_cam_world
+    return replace(legs, hip_m=legs.hip_m @ R, knee_m=legs.knee_m @ R, ankle_m=legs.ankle_m @ R)
+
+
+def quiet_heights(legs: Legs, height_m: np.ndarray, legs_share: np.ndarray) -> np.ndarray:
+    """(T,) pelvis heights (T,) of a person of whose legs (T, 2) some are not seen: a guess that fits quiet legs."""
+    hidden = legs_share.max(-1) < 0.5
+    if not hidden.any():
+        return height_m
+    quiet = quiet_height(legs.person, height_m, seated_take(legs, height_m, hidden))
+    return np.where(hidden, quiet, height_m)
+
+
+def _segment(
+    rows: slice,
+    estimate: Estimate,
+    world: WorldFrame,
+    person: Person,
+    R_local: np.ndarray,
+    view: _View,
+    present: np.ndarray,
+    camera: StaticCamera,
+    settings: WorldSettings,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Local rotations, pelvis and contact of one run of frames, in the axes of the world."""
+    R = R_local[rows]
+    legs = legs_of(person, R)
+    share = view.legs[rows]
+    contact = trusted_contact(estimate.contact[rows], share)
+    centre = -(np.swapaxes(world.R_cam_world, -1, -2) @ world.t_cam_world_m[..., None])[..., 0]
+    place = (world.trans_world_m + person.joints_m[0] - centre)[rows]
+    step = np.diff(world.ground_m, axis=0, prepend=world.ground_m[:1])[rows]
+    height = quiet_heights(legs, np.asarray(estimate.height_m, np.float64)[rows], share)
+    terms = root_terms(
+        place,
+        np.asarray(estimate.root_sigma_m, np.float64)[rows],
+        step,
+        legs.points_m(),
+        height,
+        contact,
+        present[rows],
+        camera.height_m,
+        settings,
+    )
+    pelvis = smooth_places(terms, settings.iterations)
+    placed = set_feet(pelvis, legs, contact, settings)
+    R, pelvis = placed.legs.into(R), placed.pelvis_m
+    contact = np.asarray(estimate.contact, np.float64)[rows]
+    if (share < 1).any():
+        seated = seated_take(legs, pelvis[:, 1], share.max(-1) < 0.5)
+        feet, heading = quiet_places(pelvis, R[:, 0])
+        quiet = quiet_legs(placed.legs, pelvis, feet, heading, seated)
+        R = blend_legs(R, quiet.into(R), share)
+        held = np.repeat(share, 2, axis=-1)
+        contact = contact * held + 1 - held
+    return R, pelvis, contact
+
+
+def reprojection_error(
+    person: Person, R_local: np.ndarray, pelvis_m: np.ndarray, T_cam_world: np.ndarray, observed: Observed
+) -> np.ndarray:
+    """(T,) median distance of seen and projected body proxies, per cent of the body's height in the image; NaN where
+    none is seen."""
+    points = proxy_points_m(person, R_local, pelvis_m)
+    x = points @ np.swapaxes(T_cam_world[:, :3, :3], -1, -2) + T_cam_world[:, None, :3, 3]
+    xy = x[..., :2] / np.maximum(x[..., 2:], 0.05)
+    height = person.stature_m / np.maximum(x[..., 2].mean(1), 0.05)
+    distance = np.linalg.norm(xy - observed.xy[:, BODY], axis=-1) / height[:, None] * 100
+    seen = observed.confidence[:, BODY] > 0.3
+    out = np.full(len(distance), np.nan)
+    for i in np.flatnonzero(seen.any(1)):
+        out[i] = np.median(distance[i, seen[i]])
+    return out
