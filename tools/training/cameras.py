@@ -1,8 +1,8 @@
 """Virtual cameras for many takes at once: the batched counterpart of :mod:`..motions.virtual_cameras`.
 
 The ranges are those of that module: field of view 35 to 95 degrees along the longer side, lens 0.3 to 2.5 m above the
-floor, pitch from 35 degrees down to 25 up, 1.2 to 8 m from the person. Each take has one view (azimuth), one framing
-and one kind of camera; several lenses, distances, heights and aims are proposed in parallel and judged on some frames,
+floor, pitch from 35 degrees down to 25 up, 1.2 to 8 m from the person. Each take has one view (azimuth), one field of
+view, one framing and one kind of camera; several distances, heights, aims and formats are proposed in parallel and judged on some frames,
 and the first that shows the person as the framing asks is kept, or else the best. Takes for which none will do, because
 they move about too much, are filmed by a camera that follows.
 
@@ -44,8 +44,8 @@ _JUDGED = (0, *range(2, 8), *range(9, 15), *range(17, 25), *range(29, 46, 4), *r
 class CameraSettings:
     """What cameras are drawn."""
 
-    kinds: tuple[float, float, float, float] = (0.62, 0.13, 0.14, 0.11)
-    """Shares of static, panning, hand-held and walking cameras."""
+    kinds: tuple[float, float, float, float] = (0.71, 0.1, 0.13, 0.06)
+    """Shares of static, panning, hand-held and walking cameras, before those that must follow are made to."""
     framings: tuple[float, float, float] = (0.6, 0.22, 0.18)
     """Shares of "whole", "upper" and "partly" framed people."""
     proposals: int = 6
@@ -107,7 +107,7 @@ class _Take:
 
     kind: torch.Tensor
     framing: torch.Tensor
-    azimuth: torch.Tensor
+    half_fov_rad: torch.Tensor
     aside: torch.Tensor
     """(n, 3) the camera's right or left, level."""
     across_m: torch.Tensor
@@ -156,6 +156,7 @@ def draw_cameras(
     kind = _drawn(draws, takes, settings.kinds)
     framing = _drawn(draws, takes, settings.framings)
     azimuth = draws.uniform((takes,), -math.pi, math.pi)
+    half_fov_rad = 0.5 * draws.uniform((takes,), *(math.radians(d) for d in FOV_RANGE_DEG))
     out = Cameras(
         torch.zeros((takes, frames, 4, 4), device=device),
         torch.zeros(takes, dtype=torch.bool, device=device),
@@ -168,12 +169,12 @@ def draw_cameras(
     for attempt in range(3):
         kind, framing = out.kind[todo], out.framing[todo]
         if attempt == 1:
-            kind = torch.where(draws.chance(kind.shape, 0.5), _PANNING, _WALKING)
+            kind = torch.where(draws.chance(kind.shape, 0.65), _PANNING, _WALKING)
         elif attempt == 2:
             kind, framing = torch.full_like(kind, _WALKING), torch.zeros_like(framing)
         rigid = attempt == 2
         some = subject.of(todo)
-        take = _take(draws, some, kind, framing, azimuth[todo], rigid)
+        take = _take(draws, some, kind, framing, azimuth[todo], half_fov_rad[todo], rigid)
         proposals = _propose(draws, some, take, settings.proposals)
         found, share = _best(some, take, proposals)
         T_cam_world = _film(draws, take, found, rate_hz, rigid)
@@ -196,7 +197,13 @@ def _drawn(draws: Draws, takes: int, shares: tuple[float, ...]) -> torch.Tensor:
 
 
 def _take(
-    draws: Draws, s: _Subject, kind: torch.Tensor, framing: torch.Tensor, azimuth: torch.Tensor, rigid: bool
+    draws: Draws,
+    s: _Subject,
+    kind: torch.Tensor,
+    framing: torch.Tensor,
+    azimuth: torch.Tensor,
+    half_fov_rad: torch.Tensor,
+    rigid: bool,
 ) -> _Take:
     takes = len(kind)
     follows, walks = kind != _STATIC, kind == _WALKING
@@ -224,16 +231,15 @@ def _take(
         time_s = torch.arange(s.frames, device=azimuth.device) / s.rate_hz
         drift = draws.uniform((takes, 1), *(math.radians(d) for d in (-12, 12))) * (time_s - time_s[-1] / 2)
         around = torch.where(walks[:, None], around + drift, around)
-    return _Take(kind, framing, azimuth, aside, across, upright, base, around, aim)
+    return _Take(kind, framing, half_fov_rad, aside, across, upright, base, around, aim)
 
 
 def _propose(draws: Draws, s: _Subject, take: _Take, count: int) -> _Proposal:
-    takes, device = len(take.kind), take.azimuth.device
+    takes, device = len(take.kind), take.kind.device
     shape = (takes, count)
     sizes = torch.tensor(IMAGE_SIZES_PX, dtype=torch.float32, device=device)
     size = sizes[(draws.uniform(shape) * len(sizes)).long()]
-    half_fov = 0.5 * draws.uniform(shape, *(math.radians(d) for d in FOV_RANGE_DEG))
-    focal = size.amax(-1) / (2 * torch.tan(half_fov))
+    focal = size.amax(-1) / (2 * torch.tan(take.half_fov_rad[:, None]))
     tan = size / 2 / focal[..., None]
 
     across, upright = take.across_m[:, None], take.upright_m[:, None]
