@@ -18,7 +18,7 @@ from hmcap.tools.motions.hand_motion import KeyPoses, mirror_hand, plain_key_pos
 from hmcap.tools.motions.mocap import Clip, list_clips, read_clip, smoothed
 from hmcap.tools.training import bank as command
 from hmcap.tools.training.bank import build_bank, load_bank
-from hmcap.tools.training.bank_files import mirror_quaternions
+from hmcap.tools.training.bank_files import mirror_quaternions, save_bank
 from hmcap.tools.training.bank_sources import (
     RATE_HZ,
     SHORT_S,
@@ -271,6 +271,19 @@ def test_nothing_to_use_is_refused(motions, tmp_path):
         build(tmp_path / "out", only_closed, split="test")
     with pytest.raises(HmcapError, match="no npz file"):
         build(tmp_path / "out", motions, tmp_path / "empty")
+
+
+def test_what_cannot_be_written_is_refused(bank, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    arrays = {name: np.asarray(getattr(bank, name)) for name in ("body", "pelvis", "contact", "weight", "hands")}
+    about = {"rate_hz": RATE_HZ, "split": "train", "licences": "all", "seed": 0, "sources": {}}
+    with pytest.raises(HmcapError, match="taken"):
+        save_bank(tmp_path / "taken", arrays, bank.body_clips, bank.hand_clips, about)
+    broken = arrays | {"pelvis": np.where(np.arange(len(bank.body))[:, None] == 7, np.nan, bank.pelvis)}
+    with pytest.raises(HmcapError, match="finite pelvis"):
+        save_bank(tmp_path / "bank", broken, bank.body_clips, bank.hand_clips, about)
+    with pytest.raises(HmcapError, match=r"no bank\.json"):
+        load_bank(tmp_path / "bank")
 
 
 def damaged(folder, change):

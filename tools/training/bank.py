@@ -75,7 +75,7 @@ def build_bank(
     if any(not len(k.poses) for k in sets):
         raise HmcapError(f"Expected at least 8 key poses in each file of {hands}, found fewer. Add some.")
     body = steady(load_body())
-    clip_rng, made_rng, hand_rng, weight_rng = np.random.default_rng([seed, split == "test"]).spawn(4)
+    clip_rng, made_rng, hand_rng, weight_rng = np.random.default_rng([seed, int(split == "test")]).spawn(4)
 
     clips = recorded(entries, body, tell)
     taken = _Body(body, tell)

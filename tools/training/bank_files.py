@@ -112,24 +112,31 @@ class Bank:
 def save_bank(
     folder: Path, arrays: dict[str, np.ndarray], body_clips: Clips, hand_clips: Clips, about: dict[str, Any]
 ) -> None:
-    """Write the files of a bank. bank.json comes last, so that a folder without it is one that was not finished."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bank.json").unlink(missing_ok=True)
-    for name, (kind, shape) in ARRAYS.items():
-        array = np.ascontiguousarray(arrays[name], kind)
-        if array.shape[1:] != shape or (array.dtype != np.bool_ and not np.isfinite(array).all()):
-            raise HmcapError(
-                f"Expected finite {name} with rows of shape {shape} for the motion bank, found NaN, infinity or rows "
-                f"of {array.shape[1:]}. Nothing usable was written to {folder}; build it again from other motion."
-            )
-        # A new file takes the place of the old one, which a training that has it open goes on reading.
-        fresh = folder / f"{name}.new.npy"
-        np.save(fresh, array)
-        os.replace(fresh, folder / f"{name}.npy")
-    counts = {name: len(arrays[name]) for name in ARRAYS}
-    tables = {"body_clips": body_clips.as_json(), "hand_clips": hand_clips.as_json()}
-    text = json.dumps({"version": VERSION, **about, "counts": counts, **tables}, indent=None)
-    (folder / "bank.json").write_text(text + "\n", encoding="utf-8")
+    """Write the files of a bank. bank.json comes last, so that a folder without it is one that was not finished.
+    Raises HmcapError where numbers are not finite or the folder cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bank.json").unlink(missing_ok=True)
+        for name, (kind, shape) in ARRAYS.items():
+            array = np.ascontiguousarray(arrays[name], kind)
+            if array.shape[1:] != shape or (array.dtype != np.bool_ and not np.isfinite(array).all()):
+                raise HmcapError(
+                    f"Expected finite {name} with rows of shape {shape} for the motion bank, found NaN, infinity or "
+                    f"rows of {array.shape[1:]}. No usable bank was written to {folder}; build it from other motion."
+                )
+            # A new file takes the place of the old one, which a training that has it open goes on reading.
+            fresh = folder / f"{name}.new.npy"
+            np.save(fresh, array)
+            os.replace(fresh, folder / f"{name}.npy")
+        counts = {name: len(arrays[name]) for name in ARRAYS}
+        tables = {"body_clips": body_clips.as_json(), "hand_clips": hand_clips.as_json()}
+        text = json.dumps({"version": VERSION, **about, "counts": counts, **tables})
+        (folder / "bank.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise HmcapError(
+            f"Expected to write the motion bank to the folder {folder}, found that it cannot be written ({error}). "
+            "Name another folder, or close what has it open."
+        ) from error
 
 
 def load_bank(folder: str | Path) -> Bank:
