@@ -8,10 +8,25 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from ...models.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from ...models.skeleton import NUM_BODY_JOINTS
+from .contact import contact_labels
 from .hand_motion import minimum_jerk
 from .variety_keys import GRAVITY_M_S2, LEG_JOINTS, Key, Solved, plant_leg, solve_keys
 from .variety_limbs import foot_m, reach_leg
-from .variety_rig import ELBOW, HIP, SIDES, J, Rig, angles_of, place, rotations_of, skin_m, soles_m, within_limits
+from .variety_rig import (
+    ELBOW,
+    HIP,
+    SIDES,
+    J,
+    Rig,
+    angles_of,
+    contact_m,
+    place,
+    rotations_of,
+    skin_m,
+    soles_m,
+    within_limits,
+)
+from .variety_touch import lead_arms_around
 
 _GROUPS = (
     ("pelvis",), ("spine1", "spine2", "spine3"), ("neck", "head"),
@@ -57,9 +72,12 @@ def frames_of(
     on_floor: the body rolls and rests on whatever part of it is lowest; else feet stand where their keys say.
     """
     solved, times = solve_keys(rig, keys), times_of(keys)
+    step_s = float(np.median(np.diff(time_s)))
     R = _rotations(rng, keys, solved, times, time_s)
+    R = lead_arms_around(rig, R, 0.07 / step_s)
+    R = rotations_of(R[:, 0], within_limits(angles_of(R)))
     if on_floor:
-        return R, _rolling(rig, R, time_s)
+        return feet_held(rig, R, _rolling(rig, R, time_s), 1 / step_s)
     pelvis = _way(keys, solved.pelvis_m, times, time_s)
     return _planted(rig, keys, solved, times, time_s, R, pelvis)
 
@@ -225,7 +243,7 @@ def _too_high_m(
         _, ankle = foot_m(rig, s, feet[s], lift[s])
         hip = joints[:, HIP[s]]
         flat2 = ((hip - ankle)[:, [0, 2]] ** 2).sum(1)
-        highest = ankle[:, 1] + np.sqrt(np.maximum((0.992 * rig.leg_m) ** 2 - flat2, 0.01))
+        highest = ankle[:, 1] + np.sqrt(np.maximum((0.9975 * rig.leg_m) ** 2 - flat2, 0.01))
         need = np.maximum(need, np.where(stands[s], hip[:, 1] - highest, 0.0))
     return gaussian_filter1d(maximum_filter1d(need, 7), 1.5, mode="nearest")
 
@@ -246,6 +264,46 @@ def _above_floor(rig: Rig, R: np.ndarray, pelvis_m: np.ndarray, stands: np.ndarr
         )
         R[np.ix_(rows, LEG_JOINTS[s][:3])] = np.stack(parts, axis=1)
     return R
+
+
+def feet_held(rig: Rig, R: np.ndarray, pelvis_m: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Motion whose feet stay where they are while they touch the floor, as the labels of contact see it."""
+    R_world, joints = place(rig, R, pelvis_m)
+    points = contact_m(rig, R_world, joints)
+    labels = contact_labels(points, fps)
+    R = R.copy()
+    for s in (0, 1):
+        shift = _hold(points[:, 2 * s : 2 * s + 2], labels[:, 2 * s : 2 * s + 2], round(0.17 * fps))
+        rows = np.abs(shift).max(1) > 1e-6
+        if not rows.any():
+            continue
+        hip, knee, ankle, _ = LEG_JOINTS[s]
+        parts = reach_leg(
+            rig, joints[rows, hip], joints[rows, ankle] + shift[rows], R_world[rows, ankle], R[rows, 0], s,
+            R_world[rows, knee][:, :, 2])  # fmt: skip
+        R[np.ix_(rows, LEG_JOINTS[s][:3])] = np.stack(parts, axis=1)
+    return R, pelvis_m
+
+
+def _hold(points_m: np.ndarray, labels: np.ndarray, fade: int) -> np.ndarray:
+    """(T, 3) level shift that keeps a foot's points (T, 2, 3) at their middle place during each contact (T, 2); it comes
+    and goes over ``fade`` frames, and is left out where the foot moves too far for it."""
+    shift, any_ = np.zeros((len(points_m), 3)), labels.any(1)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], any_, [False]]).astype(int)))
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+        weight = labels[begin:end, :, None] + 1e-9
+        # what touches may change from heel to toe: follow the steps of what touches, not its place
+        step = (np.diff(points_m[begin:end], axis=0) * weight[1:]).sum(1) / weight[1:].sum(1)
+        drift = np.concatenate([np.zeros((1, 3)), np.cumsum(step, axis=0)])
+        back = (np.median(drift, axis=0) - drift) * [1.0, 0.0, 1.0]
+        if np.abs(back).max() > 0.12:
+            continue
+        shift[begin:end] += back
+        before = np.arange(max(0, begin - fade), begin)
+        after = np.arange(end, min(len(shift), end + fade))
+        shift[before] += minimum_jerk(1 - (begin - before) / (fade + 1))[:, None] * back[0]
+        shift[after] += minimum_jerk(1 - (after - end + 1) / (fade + 1))[:, None] * back[-1]
+    return shift
 
 
 def _rolling(rig: Rig, R: np.ndarray, time_s: np.ndarray) -> np.ndarray:

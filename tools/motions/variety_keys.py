@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
+from ...models.rotations import matrix_to_axis_angle
 from .variety_limbs import DORSIFLEXION_DEG, foot_m, reach_leg, ry
-from .variety_rig import ANKLE, HIP, KNEE, SIDES, TOE, J, Rig, centre_of_mass_m, place
+from .variety_rig import ANKLE, HIP, KNEE, SIDES, TOE, J, Rig, beyond_limits_deg, centre_of_mass_m, place, skin_m
 
 PELVIS = J["pelvis"]
 GRAVITY_M_S2 = 9.81
+EASED_DEG = 5.0
+"""A standing leg may be so far beyond its range."""
 KNEE_M = 0.075
 """Least height of a knee over the floor of somebody who stands."""
 
@@ -92,7 +96,7 @@ def plant_leg(
     return np.stack([*parts, toes], axis=-3), feet[..., 3]
 
 
-def solve_keys(rig: Rig, keys: Sequence[Key]) -> Solved:
+def _solve(rig: Rig, keys: Sequence[Key]) -> Solved:
     """Place every key: the centre of mass over the standing feet, the legs as far stretched as asked."""
     R = np.stack([k.R for k in keys])
     feet = np.stack([k.feet for k in keys]).astype(np.float64)
@@ -132,6 +136,47 @@ def solve_keys(rig: Rig, keys: Sequence[Key]) -> Solved:
         pelvis[np.ix_(standing, [0, 2])] += error[standing]
     _fly(keys, pelvis)
     return Solved(R, pelvis, feet, planted)
+
+
+def solve_keys(rig: Rig, keys: Sequence[Key]) -> Solved:
+    """The same, with standing keys eased that ask too much: where a leg would leave its range or a part of the body the
+    space above the floor, the pelvis comes upright and the legs stretch, by half, as often as it takes."""
+    keys = list(keys)
+    for _ in range(5):
+        solved = _solve(rig, keys)
+        R_world, joints = place(rig, solved.R, solved.pelvis_m)
+        over = beyond_limits_deg(solved.R)
+        legs = np.concatenate([HIP, ANKLE]) - 1
+        bad = (over[:, legs].max(1) > EASED_DEG) | (skin_m(rig, R_world, joints)[..., 1].min(1) < -0.012)
+        bad &= solved.planted.any(1)
+        if not bad.any():
+            break
+        keys = [_eased(key) if b else key for key, b in zip(keys, bad, strict=True)]
+    return solved
+
+
+def _eased(key: Key) -> Key:
+    R = key.R.copy()
+    turn = matrix_to_axis_angle(R[0])
+    up = Rotation.from_rotvec(turn).as_quat() * [0.0, 1.0, 0.0, 1.0]
+    level = Rotation.from_quat(up / max(np.linalg.norm(up), 1e-9))
+    heading = level * Rotation.from_rotvec([0.0, _toes_rad(key.feet, level), 0.0])
+    tilt = (heading.inv() * Rotation.from_rotvec(turn)).as_rotvec()
+    R[0] = (heading * Rotation.from_rotvec(0.6 * tilt)).as_matrix()
+    return replace(
+        key,
+        R=R,
+        stretch=key.stretch + 0.4 * (0.97 - key.stretch),
+        support=key.support + 0.45 * (0.5 - key.support),
+        knees_out_deg=0.6 * key.knees_out_deg,
+    )
+
+
+def _toes_rad(feet: np.ndarray, level: Rotation) -> float:
+    """Half of the turn from the pelvis to the middle of the feet."""
+    heading = level.as_rotvec()[1]
+    middle = np.arctan2(np.sin(feet[:, 2]).sum(), np.cos(feet[:, 2]).sum())
+    return 0.5 * float((middle - heading + np.pi) % (2 * np.pi) - np.pi)
 
 
 def _fly(keys: Sequence[Key], pelvis_m: np.ndarray) -> None:

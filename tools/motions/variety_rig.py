@@ -12,7 +12,7 @@ import numpy as np
 
 from ...models.body import BodyModel
 from ...models.body_stages import forward_kinematics
-from ...models.markers import sole_rig
+from ...models.markers import contact_rig, sole_rig
 from ...models.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from ...models.skeleton import JOINT_NAMES, NUM_BODY_JOINTS, NUM_JOINTS
 
@@ -62,6 +62,10 @@ class Rig:
     """(8,) joint of each sole point."""
     sole_offset_m: np.ndarray
     """(8, 3) of each sole point from its joint; the first four are of the left foot."""
+    contact_joint: np.ndarray
+    """(4,) joint of each of CONTACT_POINTS."""
+    contact_offset_m: np.ndarray
+    """(4, 3) of each of CONTACT_POINTS from its joint."""
     skin_joint: np.ndarray
     """(N,) joint of each skin point."""
     skin_offset_m: np.ndarray
@@ -77,7 +81,7 @@ class Rig:
 def rig_of(body: BodyModel) -> Rig:
     """The rig of a numpy body."""
     rest = np.asarray(body.J_template, np.float64)
-    soles = sole_rig(body)
+    soles, feet = sole_rig(body), contact_rig(body)
     sole = np.asarray(soles.points_template, np.float64)
     low = sole[:, 1].min()
     joint, offset = _skin(body, rest)
@@ -88,6 +92,8 @@ def rig_of(body: BodyModel) -> Rig:
         float(rest[J["left_ankle"], 1] - low),
         soles.joint,
         np.asarray(soles.offset_template, np.float64),
+        feet.joint,
+        np.asarray(feet.offset_template, np.float64),
         joint,
         offset,
     )
@@ -129,6 +135,11 @@ def soles_m(rig: Rig, R_world: np.ndarray, joints_m: np.ndarray) -> np.ndarray:
     return points.reshape(*points.shape[:-2], 2, 4, 3)
 
 
+def contact_m(rig: Rig, R_world: np.ndarray, joints_m: np.ndarray) -> np.ndarray:
+    """(..., 4, 3) CONTACT_POINTS."""
+    return attached_m(rig.contact_joint, rig.contact_offset_m, R_world, joints_m)
+
+
 def skin_m(rig: Rig, R_world: np.ndarray, joints_m: np.ndarray) -> np.ndarray:
     """(..., N, 3) skin points."""
     return attached_m(rig.skin_joint, rig.skin_offset_m, R_world, joints_m)
@@ -153,7 +164,7 @@ _LEFT_LIMITS = {
     "head": Limit(1, (-40, 40), ((-30, 32), (-24, 24))),
     "hip": Limit(1, (-45, 60), ((-135, 35), (-35, 80))),
     "knee": Limit(1, (-8, 8), ((-2, 158), (-6, 6))),
-    "ankle": Limit(1, (-28, 28), ((-38, 58), (-28, 28))),
+    "ankle": Limit(1, (-30, 30), ((-40, 60), (-35, 35))),
     "foot": Limit(1, (-6, 6), ((-65, 35), (-6, 6))),
     "collar": Limit(0, (-12, 12), ((-28, 16), (-14, 34))),
     "shoulder": Limit(0, (-115, 95), ((-140, 80), (-115, 115))),

@@ -58,7 +58,7 @@ def upright(stage: Stage, styles: dict[str, float] | None = None, wide: float = 
         move_s=between(rng, 0.45, 1.1),
         hold_s=float(rng.exponential(0.35)),
         feet=stage.usual_feet(),
-        stretch=between(rng, 0.95, 0.985),
+        stretch=0.997 - 0.04 * rng.beta(1, 2),
         support=between(rng, 0.3, 0.7),
     )
 
@@ -123,7 +123,7 @@ def one_leg(stage: Stage) -> list[Key]:
         draw_arms(rng, stage.rig, R, calm if rng.random() < 0.7 else None)
         keys.append(Key(
             R, between(rng, 0.4, 1.2), float(rng.exponential(0.4)), (s == 0, s == 1), start.feet,
-            between(rng, 0.93, 0.985), off_m=rng.normal(0, 0.015, 2), flow=between(rng, 0, 0.35)))  # fmt: skip
+            between(rng, 0.94, 0.995), off_m=rng.normal(0, 0.015, 2), flow=between(rng, 0, 0.35)))  # fmt: skip
     return [*keys, replace(upright(stage, calm, 0.7), feet=start.feet, support=0.8 if s else 0.2, move_s=0.8)]
 
 

@@ -11,11 +11,11 @@ STYLES = {
 }  # fmt: skip
 """Weight of each way to hold an arm."""
 _AT = {  # wrist from the joint spine3, in the axes of the chest, left; where the elbow points
-    "hips": ((0.23, -0.25, 0.05), (1.0, 0.0, -0.55)),
+    "hips": ((0.22, -0.25, 0.05), (1.0, 0.0, -0.55)),
     "head": ((0.14, 0.40, 0.04), (1.0, -0.1, 0.25)),
     "behind head": ((0.09, 0.33, -0.10), (1.0, 0.0, 0.15)),
     "crossed": ((-0.07, -0.07, 0.23), (0.8, -0.7, 0.25)),
-    "behind back": ((0.08, -0.25, -0.15), (0.8, -0.1, -0.8)),
+    "behind back": ((0.08, -0.25, -0.12), (0.8, -0.1, -0.8)),
     "face": ((0.05, 0.22, 0.19), (0.7, -0.8, 0.2)),
     "chest": ((0.06, -0.03, 0.27), (0.9, -0.6, -0.1)),
 }
@@ -55,7 +55,7 @@ def draw_arm(rng: np.random.Generator, rig: Rig, R: np.ndarray, side: int, style
         at, elbow = (np.array(v) for v in _AT[style])
         at = at + rng.normal(0, 0.02, 3)
         if style == "crossed" and side == 1:
-            at = at + [0.0, -0.06, 0.05]
+            at = at + np.array([0.0, -0.06, 0.05])
         reach_arm(rig, R, side, at, elbow + rng.normal(0, 0.1, 3), palm, wrist)
         return
     draws = {
