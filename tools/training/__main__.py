@@ -1,6 +1,8 @@
 """Train the motion networks.
 
-python -m hmcap.tools.training bank OUT --motions DIR    build the motion bank
+python -m hmcap.tools.training bank OUT --motions DIR                        build the motion bank
+python -m hmcap.tools.training train RUN --bank BANK --held-out BANK         train the networks
+python -m hmcap.tools.training export RUN/best.pt --out FILE.onnx            make the graph that a capture runs
 """
 
 import argparse
@@ -8,10 +10,12 @@ import sys
 from collections.abc import Sequence
 
 from ...models.errors import HmcapError
-from . import bank
+from . import bank, export, train
 
 COMMANDS = {
     "bank": (bank, "build the motion bank that training draws from"),
+    "train": (train, "train the motion networks"),
+    "export": (export, "export trained networks as an ONNX graph"),
 }
 """Name of each subcommand: its module, which has ``add_arguments(parser)`` and ``main(args)``, and one line of help."""
 

@@ -58,7 +58,7 @@ class Settings:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
-    parser.add_argument("run", type=Path, help="folder of the run; goes on where it stopped")
+    parser.add_argument("folder", metavar="RUN", type=Path, help="folder of the run; goes on where it stopped")
     parser.add_argument("--bank", type=Path, required=True, help="motion bank to train on")
     parser.add_argument("--held-out", type=Path, required=True, help="motion bank to measure on")
     parser.add_argument("--size", choices=list(SIZES), default="base")
@@ -100,7 +100,7 @@ def main(args: argparse.Namespace) -> int:
     noise = BatchedNoise(load_noise_model(), device=args.device)
     train = Batches(SceneMaker(load_bank(args.bank), body, args.device), noise, settings.noise, settings.masks)
     test = Batches(SceneMaker(load_bank(args.held_out), body, args.device), noise, masks=False, wrong_lens=False)
-    Training(args.run, config, settings, train, test, args.start).run()
+    Training(args.folder, config, settings, train, test, args.start).run()
     return 0
 
 
