@@ -27,6 +27,7 @@ from hmcap.tools.motions.virtual_cameras import (  # noqa: E402
 from hmcap.tools.training.bank_files import Bank, Clips  # noqa: E402
 from hmcap.tools.training.cameras import CameraSettings, draw_cameras  # noqa: E402
 from hmcap.tools.training.draws import Draws  # noqa: E402
+from hmcap.tools.training.people import PeopleSettings  # noqa: E402
 from hmcap.tools.training.scenes import SceneMaker, SceneSettings  # noqa: E402
 from hmcap.tools.training.windows import MotionWindows, mirrored_body  # noqa: E402
 
@@ -34,7 +35,7 @@ BODY = load_body()
 J = JOINT_NAMES.index
 SKATE_M_S = 0.15
 CLIPS = (150, 90, 30, 200)
-UNTOUCHED = SceneSettings(mirrored=0.0, other_upper_body=0.0, perturbation=0.0, lowered=0.0)
+UNTOUCHED = PeopleSettings(mirrored=0.0, other_upper_body=0.0, perturbation=0.0, lowered=0.0)
 
 
 def mirror_name(name):
@@ -103,7 +104,8 @@ def bank():
 
 
 def scene_of(bank, seed=0, takes=8, frames=60, settings=None):
-    return SceneMaker(bank, BODY, settings=settings).draw(torch.Generator().manual_seed(seed), takes, frames)
+    maker = SceneMaker(bank, BODY, settings=SceneSettings(people=settings or PeopleSettings()))
+    return maker.draw(torch.Generator().manual_seed(seed), takes, frames)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +184,7 @@ def test_a_mirrored_scene_is_the_mirror_image(bank):
 def test_mirroring_twice_changes_nothing(bank):
     windows = MotionWindows(bank, torch.device("cpu"))
     draws = Draws(torch.Generator().manual_seed(0), torch.device("cpu"))
-    motion = windows.body(draws, 3, 20, torch.ones(3))
+    motion = windows.body(windows.draw_body(draws, 3, 20, torch.ones(3)))
     twice = mirrored_body(mirrored_body(motion))
     for name in ("q", "pelvis_m", "contact"):
         assert torch.equal(getattr(twice, name), getattr(motion, name))
@@ -238,7 +240,7 @@ def test_windows_stay_within_one_clip_and_show_all_of_it(bank):
     windows = MotionWindows(replace(bank, pelvis=marked.astype(np.float32)), torch.device("cpu"))
     draws = Draws(torch.Generator().manual_seed(0), torch.device("cpu"))
     speed = torch.full((400,), 1.3)
-    which, at = windows.body(draws, 400, 64, speed).pelvis_m[:2]
+    which, at = windows.body(windows.draw_body(draws, 400, 64, speed)).pelvis_m[:2]
     assert torch.equal(which.amin(1), which.amax(1))
     step = (at[:, 1:] - at[:, :-1]).abs()
     assert step.max() < 1.3 + 1e-3

@@ -2,9 +2,9 @@
 
 The ranges are those of that module: field of view 35 to 95 degrees along the longer side, lens 0.3 to 2.5 m above the
 floor, pitch from 35 degrees down to 25 up, 1.2 to 8 m from the person. Each take has one view (azimuth), one field of
-view, one framing and one kind of camera; several distances, heights, aims and formats are proposed in parallel and judged on some frames,
-and the first that shows the person as the framing asks is kept, or else the best. Takes for which none will do, because
-they move about too much, are filmed by a camera that follows.
+view, one framing and one kind of camera; several distances, heights, aims and formats are proposed in parallel and
+judged on some frames, and the first that shows the person as the framing asks is kept, or else the best. Takes for
+which none will do, because they move about too much, are filmed by a camera that follows.
 
 World: right-handed, Y up, floor y = 0, metres. Camera: OpenCV.
 """

@@ -2,7 +2,7 @@
 
 A joint's quaternion is (J, 4, B, T) here and its rotation (J, 3, 3, B, T), so that every operation runs over long rows
 of frames, on the CPU as on a GPU. That is several times faster than one small matrix product per joint and frame.
-:func:`frames_first` turns the result round.
+:func:`write_frames_first` turns the result round.
 """
 
 from dataclasses import dataclass
@@ -77,11 +77,10 @@ def rotation_matrices(q: torch.Tensor) -> torch.Tensor:
     return R
 
 
-def frames_first(a: torch.Tensor) -> torch.Tensor:
-    """(B, T, ...) contiguous, of (..., B, T)."""
-    inner = a.shape[:-2]
-    flat = a.reshape(inner.numel(), -1).T.contiguous()
-    return flat.reshape(*a.shape[-2:], *inner)
+def write_frames_first(a: torch.Tensor, out: torch.Tensor) -> None:
+    """Copy (..., B, T) to ``out`` (B, T, ...), which is contiguous."""
+    frames = a.shape[-2] * a.shape[-1]
+    out.view(frames, -1).copy_(a.reshape(-1, frames).T)
 
 
 def forward(R_local: torch.Tensor, bones_m: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

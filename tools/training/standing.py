@@ -77,10 +77,6 @@ class Carriage:
     lower: torch.Tensor
     """(B, T) share of the pelvis' height by which it is lowered."""
 
-    def of(self, rows: slice) -> "Carriage":
-        """That of some takes."""
-        return Carriage(self.tilt[:, :, rows], self.lean[:, rows], self.lower[rows])
-
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """(..., 3, 3, B, T) matrix products."""
@@ -129,7 +125,7 @@ def stand(
     new_root, carried = _carried(root, settled, carriage)
     # From the hips to where the ankles shall be.
     target = ankle + shift + (settled - carried) - moved_by(new_root, hip_m)
-    length = thigh_m.norm(dim=1, keepdim=True) + shank_m.norm(dim=1, keepdim=True)
+    length = _length(thigh_m) + _length(shank_m)
     drop = _out_of_reach(target, length, stands.amax(1))
     target[:, 1] += drop
     carried[1] -= drop
@@ -202,7 +198,7 @@ def _planted(points_m: torch.Tensor, stands: torch.Tensor) -> torch.Tensor:
     shift[:, 1] = -low
     shift = _between_stances(shift, standing) @ smoothing(shift.shape[-1], 0.8, shift.device)
     shift[:, 1] = torch.maximum(shift[:, 1], -low)
-    far = shift.norm(dim=1, keepdim=True)
+    far = _length(shift)
     return shift * (_MOST_SHIFT_M / far.clamp_min(_MOST_SHIFT_M))
 
 
@@ -232,7 +228,7 @@ def _between_stances(shift: torch.Tensor, standing: torch.Tensor) -> torch.Tenso
 def _carried(root: torch.Tensor, pelvis_m: torch.Tensor, carriage: Carriage) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotation and way of the pelvis as it is held; unchanged for somebody who does not stand upright."""
     ahead = torch.stack([root[0, 2], root[2, 2]])
-    ahead = ahead / ahead.norm(dim=0, keepdim=True).clamp_min(0.1)
+    ahead = ahead / _length(ahead).clamp_min(0.1)
     fx, fz = ahead.unbind(0)
     upright = ((root[1, 1] - 0.5) / 0.35).clamp(0.0, 1.0)
     upright = upright * upright * (3 - 2 * upright)
@@ -276,10 +272,10 @@ def _bent(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """World rotations (2, 3, 3, B, T) of hips and knees under which the ankles are at target (2, 3, B, T) from the
     hips, knees bent in the plane they were; thigh, shank: (2, 3, B, T) as they are."""
-    a, b = thigh.norm(dim=1, keepdim=True), shank.norm(dim=1, keepdim=True)
+    a, b = _length(thigh), _length(shank)
     normal = torch.linalg.cross(thigh, shank, dim=1) / (a * b) + _STRAIGHT * R_knee[:, :, 0]
     to = _unit(target)
-    d = torch.minimum(target.norm(dim=1, keepdim=True).clamp_min(0.2 * (a + b)), _REACH * (a + b))
+    d = torch.minimum(_length(target).clamp_min(0.2 * (a + b)), _REACH * (a + b))
     across = _unit(normal - to * (to * normal).sum(1, keepdim=True))
     cos = ((a * a + d * d - b * b) / (2 * a * d)).clamp(-1.0, 1.0)
     out = torch.linalg.cross(to, across, dim=1)
@@ -299,9 +295,14 @@ def _turned(
     return product(turn, R)
 
 
+def _length(v: torch.Tensor) -> torch.Tensor:
+    """(..., 1, B, T) lengths of vectors (..., C, B, T)."""
+    return v.square().sum(-3, keepdim=True).sqrt()
+
+
 def _unit(v: torch.Tensor) -> torch.Tensor:
     """Vectors (..., 3, B, T) of length one."""
-    return v / v.square().sum(-3, keepdim=True).clamp_min(1e-12).sqrt()
+    return v / _length(v).clamp_min(1e-6)
 
 
 def smoothing(frames: int, sigma: float, device: torch.device) -> torch.Tensor:

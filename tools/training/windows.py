@@ -37,12 +37,19 @@ class BodyMotion:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Frames:
-    """Rows before and after each time of a window, and the share of the second: (B, T) each."""
+class Frames:
+    """Where windows lie in the bank: its rows before and after each time, and the share of the second."""
 
     low: torch.Tensor
+    """(B, T) int64"""
     high: torch.Tensor
+    """(B, T) int64"""
     share: torch.Tensor
+    """(B, T)"""
+
+    def of(self, takes: slice | torch.Tensor) -> "Frames":
+        """Those of some takes."""
+        return Frames(self.low[takes], self.high[takes], self.share[takes])
 
 
 class MotionWindows:
@@ -66,20 +73,25 @@ class MotionWindows:
         hand_rows = np.repeat(bank.hand_clips.weight / bank.hand_clips.frames, bank.hand_clips.frames)
         self._hand_weight = torch.from_numpy(np.cumsum(hand_rows))
 
-    def body(self, draws: Draws, takes: int, frames: int, speed: torch.Tensor) -> BodyMotion:
+    def draw_body(self, draws: Draws, takes: int, frames: int, speed: torch.Tensor) -> Frames:
         """Windows of body motion, each about a frame drawn by its weight, at ``speed`` (B,)."""
         row = draws.choice((takes,), self._body_weight)
-        at = self._window(draws, row, self._body_begin, self._body_frames, speed, frames)
-        q = _between(self._body, at)
-        pelvis = _between(self._pelvis, at)
-        nearest = torch.where(at.share < 0.5, at.low, at.high)
-        contact = self._contact[nearest.reshape(-1)].T.reshape(4, takes, frames)
-        return BodyMotion(q, pelvis, contact.to(torch.float32))
+        return self._window(draws, row, self._body_begin, self._body_frames, speed, frames)
 
-    def hands(self, draws: Draws, takes: int, frames: int, speed: torch.Tensor) -> torch.Tensor:
-        """(15, 4, B, T) windows of right-hand motion; ``speed`` (B,) may be zero, for hands that are held."""
+    def draw_hands(self, draws: Draws, takes: int, frames: int, speed: torch.Tensor) -> Frames:
+        """Windows of hand motion; ``speed`` (B,) may be zero, for hands that are held."""
         row = draws.choice((takes,), self._hand_weight)
-        return _between(self._hands, self._window(draws, row, self._hand_begin, self._hand_frames, speed, frames))
+        return self._window(draws, row, self._hand_begin, self._hand_frames, speed, frames)
+
+    def body(self, at: Frames) -> BodyMotion:
+        """Body motion at the frames of a window."""
+        nearest = torch.where(at.share < 0.5, at.low, at.high)
+        contact = self._contact[nearest.reshape(-1)].T.reshape(4, *at.low.shape)
+        return BodyMotion(_between(self._body, at), _between(self._pelvis, at), contact.to(torch.float32))
+
+    def hands(self, at: Frames) -> torch.Tensor:
+        """(15, 4, B, T) right-hand motion at the frames of a window."""
+        return _between(self._hands, at)
 
     def _window(
         self,
@@ -89,7 +101,7 @@ class MotionWindows:
         count: torch.Tensor,
         speed: torch.Tensor,
         frames: int,
-    ) -> _Frames:
+    ) -> Frames:
         """Times at which each take reads its clip. The drawn row lies anywhere in the window. Where the clip is too
         short for that, the take goes on by running it backwards from its end, or by standing still there."""
         clip = torch.searchsorted(begin, row, right=True) - 1
@@ -107,7 +119,7 @@ class MotionWindows:
         low = time.floor()
         high = torch.minimum(low + 1, m)
         rows = begin[clip][:, None]
-        return _Frames(rows + low.long(), rows + high.long(), time - low)
+        return Frames(rows + low.long(), rows + high.long(), time - low)
 
 
 def mirrored_body(motion: BodyMotion) -> BodyMotion:
@@ -127,7 +139,7 @@ def _table(begin: np.ndarray, frames: np.ndarray, device: torch.device) -> tuple
     return torch.tensor(begin[order], device=device), torch.tensor(frames[order], device=device)
 
 
-def _between(rows: torch.Tensor, at: _Frames) -> torch.Tensor:
+def _between(rows: torch.Tensor, at: Frames) -> torch.Tensor:
     """(..., B, T) float32 of rows (F, ...), read between frames; quaternions of a clip are continuous in sign."""
     inner = rows.shape[1:]
     flat = rows.reshape(len(rows), -1)
