@@ -18,10 +18,12 @@ from ...models.rotations import matrix_to_axis_angle
 from ...models.skeleton import NUM_BODY_JOINTS, NUM_JOINTS
 from .mocap import Clip
 from .stitch import mirrored
-from .variety_floor import all_fours, anywhere, chair, floor_sit, kneel, lie, plank, rising, tumble
+from .variety_chair import chair, rising
+from .variety_floor import all_fours, floor_sit, kneel, plank
 from .variety_frames import frames_of, times_of
 from .variety_keys import Key, one_foot_at_a_time
 from .variety_limbs import rest
+from .variety_lying import anywhere, down_and_up, lie, tumble
 from .variety_rig import rig_of
 from .variety_standing import Stage, bend, jump, kick, lunge, one_leg, squat, stand, upright
 from .variety_steps import dance, march, steps
@@ -55,7 +57,7 @@ _MAKERS: dict[str, tuple[Callable[[Stage], list[Key]], bool, float]] = {
     "steps": (steps, False, 0.8), "march": (march, False, 0.6), "dance": (dance, False, 1.3),
     "chair": (chair, False, 1.0), "sit to stand": (rising, False, 0.5), "floor sit": (floor_sit, True, 0.9),
     "kneel": (kneel, True, 0.8), "all fours": (all_fours, True, 0.6), "plank": (plank, True, 0.5),
-    "lie": (lie, True, 0.9), "random on feet": (_anywhere_on_feet, False, 1.5), "tumble": (tumble, True, 0.8),
+    "lie": (lie, True, 0.9), "random on feet": (_anywhere_on_feet, False, 1.5), "tumble": (tumble, True, 0.8), "down and up": (down_and_up, True, 0.8),
 }  # fmt: skip
 """Maker of key poses, whether the body rests on the floor with any part of it, weight."""
 

@@ -1,7 +1,7 @@
 """From key poses to frames: limbs that go over by minimum jerk with delays of their own, feet that stay planted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
@@ -13,9 +13,12 @@ from .hand_motion import minimum_jerk
 from .variety_keys import GRAVITY_M_S2, LEG_JOINTS, Key, Solved, plant_leg, solve_keys
 from .variety_limbs import foot_m, reach_leg
 from .variety_rig import (
+    COLLAR,
     ELBOW,
     HIP,
+    SHOULDER,
     SIDES,
+    WRIST,
     J,
     Rig,
     angles_of,
@@ -40,6 +43,8 @@ for _g, _names in enumerate(_GROUPS):
     for _n in _names:
         _GROUP_OF[J[_n]] = _g
 _NOISE_S = 0.3
+PEAK_M_S = (3.5, 9.0)
+"""Limbs reach their peak in this range when they hurry."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +76,9 @@ def frames_of(
 
     on_floor: the body rolls and rests on whatever part of it is lowest; else feet stand where their keys say.
     """
-    solved, times = solve_keys(rig, keys), times_of(keys)
+    solved = solve_keys(rig, keys)
+    keys = _in_time(rng, rig, keys, solved)
+    times = times_of(keys)
     step_s = float(np.median(np.diff(time_s)))
     R = _rotations(rng, keys, solved, times, time_s)
     R = lead_arms_around(rig, R, 0.07 / step_s)
@@ -80,6 +87,28 @@ def frames_of(
         return feet_held(rig, R, _rolling(rig, R, time_s), 1 / step_s)
     pelvis = _way(keys, solved.pelvis_m, times, time_s)
     return _planted(rig, keys, solved, times, time_s, R, pelvis)
+
+
+def _in_time(rng: np.random.Generator, rig: Rig, keys: Sequence[Key], solved: Solved) -> list[Key]:
+    """The keys with ways long enough for their limbs, whose peak speed stays below a drawn one. In flight, where time is
+    given, the arms go only part of the way; ``solved`` changes there."""
+    nowhere = np.zeros((len(keys), 3))
+    _, joints = place(rig, solved.R, nowhere)
+    out, arms = [keys[0]], np.concatenate([COLLAR, SHOULDER, ELBOW, WRIST])
+    for k in range(1, len(keys)):
+        key = keys[k]
+        if key.flight:
+            way = angles_of(solved.R[k - 1 : k + 1])
+            share = min(1.0, key.move_s / 0.4)
+            part = way[0] + share * (way[1] - way[0])
+            solved.R[k, arms] = rotations_of(solved.R[k, 0], part)[arms]
+            _, joints[k] = place(rig, solved.R[k], nowhere[k])
+        far = np.linalg.norm(joints[k, :NUM_BODY_JOINTS] - joints[k - 1, :NUM_BODY_JOINTS], axis=-1).max()
+        fastest = PEAK_M_S[0] + (PEAK_M_S[1] - PEAK_M_S[0]) * rng.beta(1.2, 2.0)
+        # 1.875: peak over mean speed of minimum jerk; a limb goes in an arc and starts late
+        needed = 1.875 * 1.35 * far / fastest / (1 + 0.6 * key.flow)
+        out.append(key if key.flight or key.move_s >= needed else replace(key, move_s=float(needed)))
+    return out
 
 
 def _rotations(

@@ -330,7 +330,7 @@ def jump(stage: Stage) -> list[Key]:
         draw_arms(rng, stage.rig, off.R, arms)
         air = rest()
         air[0] = stage.root(spread(rng, 8, 20), spread(rng, 5, 15))
-        tuck = 0.0 if star else rng.beta(1, 1.5)
+        tuck = 0.0 if star else rng.beta(1, 1.5) * min(1.0, high / 0.35)
         for s in (0, 1):
             set_leg(air, s, 5 + tuck * between(rng, 40, 100), 3 + wide * 30 + between(rng, 0, 25) * (not star), 5,
                     10 + tuck * between(rng, 40, 110), 30)  # fmt: skip
