@@ -3,11 +3,11 @@
 import dataclasses
 import datetime
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..models.body import BodyModel, load_body
 from ..models.camera import Camera
@@ -21,6 +21,7 @@ from .frames import Source
 from .interrupts import Interrupts
 from .journal import PART_SUFFIX, TakeWriter, read_take, with_measured_fps, write_take
 from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
+from .motion import Motion, Solve, SolverMotion, open_networks
 from .options import CaptureOptions, Outputs, options_from_settings, parse_formats, plan_outputs
 from .overlay import write_overlay
 from .progress import Display
@@ -29,22 +30,6 @@ from .sinks import JournalSink, RecentFrames
 from .sources import SAMPLES, open_source
 from .take import Take, TakeHeader
 from .window import LiveWindow, has_window
-
-
-class Solve(Protocol):
-    """What :func:`hmcap.models.solver.solve_take` offers."""
-
-    def __call__(
-        self,
-        proxies: list[Proxies],
-        camera: Camera,
-        *,
-        settings: SolverSettings,
-        model: BodyModel,
-        progress: Callable[[float], None] | None,
-    ) -> list[MotionFrame]:
-        """Motion of every frame of a take; ``progress`` is called with the share that is done, 0 to 1."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +149,14 @@ class _Run:
         self.camera = choose_camera(source.width_px, source.height_px, choices.camera_options(), source.metadata)
         self.body = load_body(choices.body)
         self.landmarks = parts.landmarks or _open_landmarks(choices)
-        self.solve = parts.solve or _solver()
+        # a caller who brings all that a run needs of it waits for no weights
+        brought = parts.solve is not None and (parts.motion is not None or not source.live)
+        self.motion = SolverMotion() if brought else _open_motion(choices)
+        self.solve = parts.solve or self.motion.solve
         self.parts = parts
         self.warnings: list[str] = []
-        engines = {n: {"backend": e.backend, "device": e.device} for n, e in self.landmarks.engines.items()}
+        networks = self.landmarks.engines | self.motion.engines
+        engines = {n: {"backend": e.backend, "device": e.device} for n, e in networks.items()}
         self.header = TakeHeader(
             source=_opens_again(source),
             name=source.name,
@@ -193,8 +182,8 @@ class _Run:
         return self._recorded([], None)
 
     def live(self, window: bool) -> CaptureResult:
-        """Capture with the live solver; then, if recorded, solve the whole take and export."""
-        motion = self.parts.motion or _live_solver(self.camera, self.choices.solver_settings(), self.body)
+        """Capture with the live stage; then, if recorded, solve the whole take and export."""
+        motion = self.parts.motion or self.motion.live(self.camera, self.choices.solver_settings(), self.body)
         sinks: list[Sink] = []
         show = None
         if window:
@@ -306,7 +295,8 @@ def _solve_again(take: Take, path: Path, final: Path, display: Display, solve: S
         raise HmcapError(f"Expected a person in the take {path}; nobody was seen in its {len(take.proxies)} frames.")
     choices = options_from_settings(take.header.settings)
     body = load_body(choices.body)
-    motion = _solve_all(list(take.proxies), take.camera, choices.solver_settings(), body, solve or _solver(), display)
+    solve = solve or _open_motion(choices).solve
+    motion = _solve_all(list(take.proxies), take.camera, choices.solver_settings(), body, solve, display)
     solved = dataclasses.replace(take, motion=tuple(motion), revision=max(1, take.revision + 1))
     saved = write_take(final, take, motion, summarise(solved).to_dict())
     if path != final:
@@ -395,13 +385,13 @@ def _open_landmarks(choices: CaptureOptions) -> LandmarkStage:
     return Stage.open(backend=choices.engine, device=choices.device, threads=choices.threads, subject=choices.subject)
 
 
-def _solver() -> Solve:
-    from ..models.solver import solve_take
-
-    return solve_take
-
-
-def _live_solver(camera: Camera, settings: SolverSettings, body: BodyModel) -> MotionStage:
-    from ..models.solver import LiveSolver
-
-    return LiveSolver(camera, settings, model=body)
+def _open_motion(choices: CaptureOptions) -> Motion:
+    if choices.motion == "solver":
+        return SolverMotion()
+    return open_networks(
+        choices.motion_weights,
+        choices.look_ahead,
+        backend=choices.engine,
+        device=choices.device,
+        threads=choices.threads,
+    )

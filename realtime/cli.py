@@ -93,6 +93,7 @@ def _dispatch(words: list[str]) -> int:
 def capture_parser() -> argparse.ArgumentParser:
     """Parser of ``hmcap --video`` and ``hmcap --webcam``; what is not typed keeps the default of ``CaptureOptions``."""
     from .exporters import EXPORTERS, NAMINGS, UP_AXES
+    from .motion import DEFAULT_MOTION, MOTIONS
 
     parser = Parser(
         "hmcap", usage="hmcap (--video FILE | --webcam INDEX) [options]", description=_INTRO, epilog=_OUTRO,
@@ -145,6 +146,13 @@ def capture_parser() -> argparse.ArgumentParser:
         "--device", metavar="NAME", help="cpu (default), cuda, ...; one that does not come up is an error"
     )
     engine.add_argument("--threads", metavar="N", type=int, help="CPU threads of each network")
+
+    motion = parser.add_argument_group("motion")
+    motion.add_argument("--motion", metavar="WAY", help=f"{' or '.join(MOTIONS)} (default: {DEFAULT_MOTION})")
+    motion.add_argument(
+        "--look-ahead", metavar="FRAMES", type=int, help="frames that the networks wait for (files: the most; live: 0)"
+    )
+    motion.add_argument("--motion-weights", metavar="FILE", help="ONNX file of motion networks of your own")
 
     _general_options(parser)
     parser.add_argument("--version", action="version", version=f"hmcap {version('hmcap')}")

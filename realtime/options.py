@@ -14,6 +14,7 @@ from ..models.errors import HmcapError, UsageError
 from ..models.solver.settings import SolverSettings
 from .camera_options import CameraOptions
 from .exporters import EXPORTERS, ExportOptions
+from .motion import DEFAULT_MOTION, MOTIONS
 from .take import SUFFIX
 
 HEIGHT_LIMITS_M = (0.4, 2.8)
@@ -40,6 +41,14 @@ class CaptureOptions:
     """Device that the networks must run on; one that does not come up is an error."""
     threads: int | None = None
     """CPU threads of each network; None lets the engine choose."""
+
+    motion: str = DEFAULT_MOTION
+    """What turns landmarks into motion: ``networks`` (trained) or ``solver`` (classical)."""
+    look_ahead: int | None = None
+    """Frames that the networks look ahead, of those that the weights offer; None for the most in files and for none
+    live."""
+    motion_weights: str | Path | None = None
+    """ONNX file of motion networks of your own; None for those that come with the package."""
 
     fov_deg: float | None = None
     focal_mm: float | None = None
@@ -74,6 +83,7 @@ class CaptureOptions:
         self.export_options()
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"--threads takes a whole number, 1 or more; found {self.threads}.")
+        self._check_motion()
         low, high = HEIGHT_LIMITS_M
         if self.height_m is not None and not low <= self.height_m <= high:
             raise UsageError(
@@ -86,6 +96,20 @@ class CaptureOptions:
             )
         if self.body is not None:
             load_body(self.body)
+
+    def _check_motion(self) -> None:
+        if self.motion not in MOTIONS:
+            near = difflib.get_close_matches(self.motion, MOTIONS, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise UsageError(f"--motion takes {' or '.join(MOTIONS)}; found {self.motion!r}.{hint}")
+        for name, value in (("--look-ahead", self.look_ahead), ("--motion-weights", self.motion_weights)):
+            if value is not None and self.motion != "networks":
+                raise UsageError(
+                    f"{name} is for networks; found it with --motion {self.motion}. Add --motion networks, or leave "
+                    "it out."
+                )
+        if self.look_ahead is not None and self.look_ahead < 0:
+            raise UsageError(f"--look-ahead takes a number of frames, 0 or more; found {self.look_ahead}.")
 
     def camera_options(self) -> CameraOptions:
         """The options that concern the lens."""
@@ -101,14 +125,27 @@ class CaptureOptions:
 
     def to_settings(self) -> dict[str, Any]:
         """What the take keeps: everything that says how it was made, as plain values."""
-        kept = ("subject", "height_m", "start", "end", "max_frames", "engine", "device", "threads")
+        kept = (
+            "subject",
+            "height_m",
+            "start",
+            "end",
+            "max_frames",
+            "engine",
+            "device",
+            "threads",
+            "motion",
+            "look_ahead",
+        )
+        files = {"body": self.body, "motion_weights": self.motion_weights}
         settings = {name: getattr(self, name) for name in kept}
-        return settings | {"body": None if self.body is None else str(Path(self.body).expanduser().resolve())}
+        return settings | {n: None if f is None else str(Path(f).expanduser().resolve()) for n, f in files.items()}
 
 
 def options_from_settings(settings: Any) -> CaptureOptions:
     """The part of the options that solving an earlier take again needs, from what the take kept."""
-    known = {name: settings[name] for name in ("height_m", "body") if settings.get(name) is not None}
+    names = ("height_m", "body", "motion", "look_ahead", "motion_weights")
+    known = {name: settings[name] for name in names if settings.get(name) is not None}
     try:
         return CaptureOptions(**known)
     except TypeError as error:

@@ -1,0 +1,83 @@
+"""The motion networks live: proxies of the newest frame in, a motion frame out."""
+
+from collections import deque
+from dataclasses import fields, replace
+
+import numpy as np
+
+from ..body import BodyModel, load_body
+from ..camera import Camera
+from ..motion import MotionFrame
+from ..observed import Observed, observe
+from ..proxies import Proxies
+from .assemble import assemble
+from .fusion_live import LiveWorld
+from .live_clock import LiveClock
+from .other_body import for_body
+from .records import Estimate, estimate_shapes
+from .stream import MotionNetwork, masked
+from .world_settings import WorldSettings
+from .world_track import WorldTrack
+
+
+class LiveMotion:
+    """Give it each frame's proxies with :meth:`push`; it gives the newest motion there is.
+
+    Without look-ahead that is the motion of the frame itself. With a look-ahead of d frames it is of the frame d / 30 s
+    earlier, whose number and stamp it carries; before there is one, nobody is said to be there. The world of the run
+    begins with the first person seen; vertical, floor and shape settle over the first seconds.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        network: MotionNetwork,
+        settings: WorldSettings | None = None,
+        *,
+        model: BodyModel | None = None,
+    ) -> None:
+        self._camera, self._network = camera, network
+        self._model = model or load_body()
+        self._world = LiveWorld(self._model, settings)
+        self._clock = LiveClock()
+        self._due: deque[tuple[Observed, Proxies]] = deque()
+        self._last: MotionFrame | None = None
+        network.reset()
+
+    def push(self, proxies: Proxies) -> MotionFrame:
+        """Motion of the newest frame that can be told, when ``proxies`` come in; frames come in order, absent ones
+        included."""
+        ticks, anew = self._clock.push(observe([proxies], self._camera), proxies.stamp_s)
+        if anew:
+            self._network.reset()
+            self._due.clear()
+        self._due.extend((_row(ticks, i), proxies) for i in range(len(ticks.xy)))
+        estimate = for_body(self._network.push(ticks), self._model)
+        for i in range(estimate.frames):
+            observed, of = self._due.popleft()
+            track = self._world.push(estimate.part(i, i + 1), observed)
+            self._last = self._frame(track, of)
+        if self._last is None:
+            # the look-ahead has not come yet
+            self._last = self._frame(self._world.push(_nothing(self._network.info.num_betas), masked(1)), proxies)
+        if self._network.ahead == 0 and self._last.index != proxies.index:
+            # between two ticks of a fast source the body stands
+            return replace(self._last, index=proxies.index, stamp_s=proxies.stamp_s)
+        return self._last
+
+    def _frame(self, track: WorldTrack, of: Proxies) -> MotionFrame:
+        return assemble(track, [of.index], [of.stamp_s], self._camera)[0]
+
+
+def _row(observed: Observed, i: int) -> Observed:
+    return observed.map(lambda a: a[i : i + 1])
+
+
+def _nothing(num_betas: int) -> Estimate:
+    """One frame that says nothing."""
+    shapes = estimate_shapes(num_betas)
+    arrays = {name: np.zeros((1, *shape), np.float32) for name, shape in shapes.items()}
+    eye = np.eye(3, dtype=np.float32)
+    arrays |= {name: np.broadcast_to(eye, (1, *shapes[name])) for name in ("R_cam_root", "R_local")}
+    arrays["up_cam"][:, 1], arrays["root_cam_m"][:, 2] = -1, 1
+    return Estimate(*(arrays[f.name] for f in fields(Estimate)))

@@ -1,0 +1,169 @@
+"""The motion stage of a run: the trained networks, or the classical solver; whole takes and live."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ..models.body import BodyModel
+from ..models.camera import Camera
+from ..models.errors import HmcapError
+from ..models.motion import MotionFrame
+from ..models.proxies import Proxies
+from ..models.solver.settings import SolverSettings
+from .loop import MotionStage
+
+if TYPE_CHECKING:
+    from ..engines.base import Engine
+    from ..models.streaming.graph_info import GraphInfo
+
+DEFAULT_MOTION = "solver"
+"""What turns proxies into motion where the user does not say; one of MOTIONS."""
+MOTIONS = ("networks", "solver")
+"""The two ways: trained networks, or the classical solver."""
+WEIGHTS_FILE = "motion_base.onnx"
+"""The networks that come with the package, in ``hmcap.models.data``."""
+
+
+class Solve(Protocol):
+    """What :func:`hmcap.models.solver.solve_take` offers."""
+
+    def __call__(
+        self,
+        proxies: list[Proxies],
+        camera: Camera,
+        *,
+        settings: SolverSettings,
+        model: BodyModel,
+        progress: Callable[[float], None] | None,
+    ) -> list[MotionFrame]:
+        """Motion of every frame of a take; ``progress`` is called with the share that is done, 0 to 1."""
+        ...
+
+
+class Motion(Protocol):
+    """One of the two ways, open and ready."""
+
+    @property
+    def engines(self) -> dict[str, "Engine"]:
+        """The networks it runs, by name; empty for the solver."""
+        ...
+
+    @property
+    def solve(self) -> Solve:
+        """Whole takes."""
+        ...
+
+    def live(self, camera: Camera, settings: SolverSettings, model: BodyModel) -> MotionStage:
+        """A stage for frames as they come."""
+        ...
+
+
+class SolverMotion:
+    """The classical solver."""
+
+    engines: dict[str, "Engine"] = {}  # noqa: RUF012  # it runs none
+
+    @property
+    def solve(self) -> Solve:
+        """Whole takes."""
+        from ..models.solver import solve_take
+
+        return solve_take
+
+    def live(self, camera: Camera, settings: SolverSettings, model: BodyModel) -> MotionStage:
+        """A stage for frames as they come."""
+        from ..models.solver import LiveSolver
+
+        return LiveSolver(camera, settings, model=model)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkMotion:
+    """The trained networks on an engine."""
+
+    engine: "Engine"
+    info: "GraphInfo"
+    look_ahead: int | None = None
+    """Frames; None for the most that the weights offer in whole takes, and for the fewest live."""
+
+    @property
+    def engines(self) -> dict[str, "Engine"]:
+        """The one graph."""
+        return {"motion": self.engine}
+
+    @property
+    def solve(self) -> Solve:
+        """Whole takes."""
+        return self.solve_take
+
+    def solve_take(
+        self,
+        proxies: list[Proxies],
+        camera: Camera,
+        *,
+        settings: SolverSettings,
+        model: BodyModel,
+        progress: Callable[[float], None] | None,
+    ) -> list[MotionFrame]:
+        """Motion of every frame of a take; of the settings, the height of the person counts."""
+        from ..models.streaming.stream import MotionNetwork
+        from ..models.streaming.take import motion_of_take
+        from ..models.streaming.world_settings import WorldSettings
+
+        ahead = self.info.longest if self.look_ahead is None else self.look_ahead
+        network = MotionNetwork(self.engine, self.info, ahead)
+        world = WorldSettings(height_m=settings.height_m)
+        return motion_of_take(proxies, camera, network, settings=world, model=model, progress=progress)
+
+    def live(self, camera: Camera, settings: SolverSettings, model: BodyModel) -> MotionStage:
+        """A stage for frames as they come."""
+        from ..models.streaming.live import LiveMotion
+        from ..models.streaming.stream import MotionNetwork
+        from ..models.streaming.world_settings import WorldSettings
+
+        ahead = min(self.info.lookaheads) if self.look_ahead is None else self.look_ahead
+        network = MotionNetwork(self.engine, self.info, ahead)
+        return LiveMotion(camera, network, WorldSettings(height_m=settings.height_m), model=model)
+
+
+def weights_file(weights: str | Path | None = None) -> Path:
+    """The file of the motion networks: ``weights``, or those that come with the package. Raises HmcapError where there
+    is none."""
+    if weights is not None:
+        return Path(weights).expanduser()
+    path = Path(str(files("hmcap.models") / "data" / WEIGHTS_FILE))
+    if not path.is_file():
+        raise HmcapError(
+            f"Expected the motion networks in {path}, but there is no such file. Install hmcap again, name networks of "
+            "your own with --motion-weights FILE, or choose --motion solver."
+        )
+    return path
+
+
+def open_networks(
+    weights: str | Path | None = None,
+    look_ahead: int | None = None,
+    *,
+    backend: str = "auto",
+    device: str = "cpu",
+    threads: int | None = None,
+) -> NetworkMotion:
+    """Open the motion networks in ``weights`` (None: those that come with the package) on an engine.
+
+    Raises UsageError for a look-ahead that they do not offer, HmcapError where the file is another one or the device
+    does not come up.
+    """
+    # Imported here: opening a take or printing help must not load an inference library.
+    from ..engines import open_engine
+    from ..models.streaming.graph_info import read_graph_info
+    from ..models.streaming.stream import check_interface
+
+    path = weights_file(weights)
+    info = read_graph_info(path)
+    if look_ahead is not None:
+        info.check_ahead(look_ahead)
+    engine = open_engine(path, backend=backend, device=device, threads=threads)
+    check_interface(engine, info)
+    return NetworkMotion(engine, info, look_ahead)
