@@ -60,7 +60,8 @@ class NetworkConfig:
                 f"Expected the configuration of this version's motion networks in {where}, but {', '.join(wrong)} "
                 "does not fit. Train or export it again with this version."
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
 
 
 SIZES = {

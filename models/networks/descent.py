@@ -1,16 +1,16 @@
 """Neural motion descent (networks, section 3): N steps that look at how the estimate projects and stands.
 
 Each step looks at S_proj (residuals of all seen proxies), S_contact (how foot points move against the frame before
-and how high they are), the encoders' features, the state, and the closed-form gradients of both energies; cross attention
-joins them, and an update of the whole state comes out. The frame before is taken as it stood before the same step, so
-that a run of frames is refined at once in training, and frame by frame with the same result.
+and how high they are), the encoders' features, the state, and the closed-form gradients of both energies; cross
+attention joins them, and an update of the whole state comes out. The frame before is taken as it stood before the same
+step, so that a run of frames is refined at once in training, and frame by frame with the same result.
 """
 
 import torch
 from torch import nn
 
 from ..observed import Observed
-from ..proxies import NUM_PROXIES
+from ..proxies import BODY, NUM_PROXIES
 from .config import STEP_RATE_HZ, NetworkConfig
 from .gradient import joint_steps, reprojection
 from .initialiser import attend
@@ -23,7 +23,7 @@ _POSED = [*range(NUM_BODY), *range(25, 55)]
 _LEGS = [1, 2, 4, 5, 7, 8, 10, 11]
 TOKENS = ("reprojection", "contact", "gradient", "body", "left hand", "right hand", "state")
 PREVIOUS = 3 + 12 + 1
-"""What a step keeps of the frame before: pelvis in the camera, foot points about it, whether there was one."""
+"""What a step keeps of the frame before: pelvis in the camera, foot points about it, whether anything was seen."""
 
 
 class DescentStep(nn.Module):
@@ -53,7 +53,13 @@ class DescentStep(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(
-        self, state: State, at: Observed, box: torch.Tensor, body: torch.Tensor, hands: torch.Tensor, cache: torch.Tensor
+        self,
+        state: State,
+        at: Observed,
+        box: torch.Tensor,
+        body: torch.Tensor,
+        hands: torch.Tensor,
+        cache: torch.Tensor,
     ) -> tuple[State, torch.Tensor]:
         """A better state. All (B, T, ...); box (B, T, 3) of the body in the frames ``at``; features body and hands
         (B, T, 2, C); cache (B, 1, PREVIOUS) of the frame before the first. Returns the state and the cache after."""
@@ -70,7 +76,8 @@ class DescentStep(nn.Module):
         scale = root[..., 2:] * box[..., 2:]
         drag = -g.sum(-2) / (curvature.sum(-1, keepdim=True) + 1e-3) / scale
 
-        contact, stand, after = self._contact(state, R, joints, points, root, cache)
+        here = (at.confidence[..., BODY].amax(-1, keepdim=True) > 0).to(root.dtype)
+        contact, stand, after = self._contact(state, R, joints, points, root, here, cache)
         tokens = (
             torch.cat([residual.flatten(-2) * 10, weight, (residual.abs().amax(-1) * weight)], dim=-1),
             contact,
@@ -93,11 +100,13 @@ class DescentStep(nn.Module):
         joints: torch.Tensor,
         points: torch.Tensor,
         root: torch.Tensor,
+        here: torch.Tensor,
         cache: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """S_contact (B, T, 32), the legs' steps against its energy (B, T, 8, 3), and the cache for what follows."""
+        """S_contact (B, T, 32), the legs' steps against its energy (B, T, 8, 3), and the cache for what follows; here
+        (B, T, 1) is 1 where the person is seen: a frame without says nothing to the next."""
         feet = points[..., FEET, :]
-        now = torch.cat([root, feet.flatten(-2), torch.ones_like(root[..., :1])], dim=-1)
+        now = torch.cat([root, feet.flatten(-2), here], dim=-1)
         before = torch.cat([cache, now], dim=1)
         known = before[:, :-1, -1:].unsqueeze(-2)
         was_feet = before[:, :-1, 3:-1].unflatten(-1, (4, 3))

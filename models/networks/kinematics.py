@@ -144,5 +144,7 @@ def camera_axes_of_up(up_cam: torch.Tensor) -> torch.Tensor:
     length = back.norm(dim=-1, keepdim=True)
     down = torch.tensor([0.0, 1.0, 0.0], dtype=up_cam.dtype, device=up_cam.device).expand_as(y)
     other = down - (down * y).sum(-1, keepdim=True) * y
-    z = torch.where(length > 1e-3, back / length.clamp_min(1e-3), other / other.norm(dim=-1, keepdim=True).clamp_min(1e-3))
+    z = torch.where(
+        length > 1e-3, back / length.clamp_min(1e-3), other / other.norm(dim=-1, keepdim=True).clamp_min(1e-3)
+    )
     return torch.stack([cross(y, z), y, z], dim=-1)

@@ -64,7 +64,9 @@ class Block(nn.Module):
         self.conv = PartialConv(channels, channels, dilation, partial)
         self.mix = nn.Linear(channels, channels)
         self.extra = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels))
+            nn.Sequential(
+                nn.LayerNorm(channels), nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels)
+            )
             for _ in range(extra)
         )
 

@@ -1,4 +1,4 @@
-"""Runs on disk: a folder with ``last.pt``, ``best.pt`` and ``curves.csv``. Tensors and plain values only, no pickled code."""
+"""Checkpoints: ``last.pt`` and ``best.pt`` in the folder of a run. Tensors and plain values only, no pickled code."""
 
 import os
 import zipfile

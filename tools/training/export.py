@@ -47,7 +47,9 @@ def main(args: argparse.Namespace) -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         export(network, args.out, about, half=args.half)
     except OSError as error:
-        raise HmcapError(f"Expected to write {args.out}, but it cannot be written ({error}). Give another --out.") from error
+        raise HmcapError(
+            f"Expected to write {args.out}, but it cannot be written ({error}). Give another --out."
+        ) from error
     print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB)")
     return 0
 

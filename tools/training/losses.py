@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ...models.networks.kinematics import BodyPoints
+from ...models.networks.kinematics import BodyPoints, camera_axes_of_up
 from ...models.networks.state import NUM_BODY, State
 from ...models.proxies import BODY, LEFT_HAND, NUM_PROXIES, RIGHT_HAND
 from ...models.skeleton import JOINT_GROUPS, JOINT_NAMES
@@ -70,7 +70,7 @@ def losses(
     out["speed"] = _length(moved, 1e-4).mean()
     feet, true_feet = marks[..., NUM_PROXIES:, :], truth.points_m[..., NUM_PROXIES:, :]
     stands = (truth.contact[:, 1:] * truth.contact[:, :-1]).unsqueeze(-1)
-    axes, true_axes = state.R_cam_human()[:, 1:], _axes(truth.up_cam)[:, 1:]
+    axes, true_axes = state.R_cam_human()[:, 1:], camera_axes_of_up(truth.up_cam)[:, 1:]
     slid = torch.diff(feet, dim=1) @ axes + state.step_m[:, 1:, None]
     true_slid = torch.diff(true_feet, dim=1) @ true_axes + truth.step_m[:, 1:, None]
     seen_slid = torch.diff(feet + root.unsqueeze(-2), dim=1) - torch.diff(
@@ -93,12 +93,6 @@ def losses(
 def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
     """The weighted sum."""
     return torch.stack([WEIGHTS[k] * v for k, v in terms.items()]).sum()
-
-
-def _axes(up: torch.Tensor) -> torch.Tensor:
-    from ...models.networks.kinematics import camera_axes_of_up
-
-    return camera_axes_of_up(up)
 
 
 def _length(v: torch.Tensor, soft: float = 1e-3) -> torch.Tensor:
