@@ -5,7 +5,7 @@ stay in the processor's cache. Layout as in :mod:`.kinematics`.
 """
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -112,8 +112,19 @@ class People:
 
     def of(self, rows: slice) -> "People":
         """Some of them."""
-        values = (getattr(self, f.name) for f in fields(self))
-        return People(*(v[rows] if isinstance(v, torch.Tensor) else v.of(rows) for v in values))
+        return People(
+            self.betas[rows],
+            self.motion.of(rows),
+            self.upper.of(rows),
+            self.exchanged[rows],
+            self.mirrored[rows],
+            self.right.of(rows),
+            self.left.of(rows),
+            self.off_rad[rows],
+            self.off_knots_rad[rows],
+            self.carriage_knots[rows],
+            self.lower[rows],
+        )
 
 
 class PeopleMaker:
@@ -132,7 +143,8 @@ class PeopleMaker:
         knots = max(4, math.ceil(frames / _KNOT_FRAMES) + 3)
         spread = torch.where(draws.chance((takes, 1), s.wide_shapes), 1.5, 1.0)
         betas = (draws.normal((takes, 10)) * spread).clamp(-s.max_beta, s.max_beta)
-        windows = [self._windows.draw_body(draws, takes, frames, draws.log_uniform(n, *s.speed)) for _ in range(2)]
+        motion = self._windows.draw_body(draws, takes, frames, draws.log_uniform(n, *s.speed))
+        upper = self._windows.draw_body(draws, takes, frames, draws.log_uniform(n, *s.speed))
         exchanged, mirrored = draws.chance(n, s.other_upper_body), draws.chance(n, s.mirrored)
         right, left = self._hand(draws, takes, frames), self._hand(draws, takes, frames)
         same = draws.chance(n, s.mirrored_hands)
@@ -143,7 +155,7 @@ class PeopleMaker:
         carriage = draws.normal((takes, 5, 1)) + 0.3 * draws.normal((takes, 5, knots))
         carriage = carriage * math.radians(_CARRIAGE_DEG) * s.perturbation
         lower = torch.where(draws.chance(n, s.lowered), draws.uniform(n, 0.0, s.most_lowered), 0.0)
-        return People(betas, *windows, exchanged, mirrored, right, left, off, off_knots, carriage, lower)
+        return People(betas, motion, upper, exchanged, mirrored, right, left, off, off_knots, carriage, lower)
 
     def _hand(self, draws: Draws, takes: int, frames: int) -> _Hands:
         s = self.settings
