@@ -110,6 +110,14 @@ class _Run:
     """(8, n) bool."""
     stretch: torch.Tensor
     """(3, n) factor on each group's 3-D."""
+    present: torch.Tensor
+    """(n,) bool."""
+    found: torch.Tensor
+    """(2, n) bool."""
+    blind: torch.Tensor
+    """(n,) bool: no body 3-D."""
+    image_px: torch.Tensor
+    """(2, n) width and height."""
     slow: tuple[torch.Tensor, ...]
     """(C, n) normal scores of each group."""
 
@@ -194,33 +202,23 @@ class BatchedNoise:
             "swaps": swaps,
             "flips": flips,
             "stretch": stretch,
+            "present": present,
+            "found": found,
+            "blind": blind[0],
+            "image_px": tracks.image_size_px.T.to(like.dtype)[:, None].expand(2, frames, takes),
         }
-        noisy_xy, confidence = torch.empty_like(xy), torch.empty_like(xy[0])
-        body3, hands3 = torch.empty_like(body33), like.new_empty(3, 21, 2, frames, takes)
+        xy_px, confidence, body, hands = outs = tuple(
+            like.new_empty(takes, frames, *shape) for shape in ((67, 2), (67,), (33, 3), (2, 21, 3))
+        )
         step = max(1, _RUN.get(like.device.type, 1280) // takes)
         for begin in range(0, frames, step):
             at = slice(begin, begin + step)
             parts = {name: v[..., at, :].flatten(-2) for name, v in whole.items()}
             parts["visible"] = parts["visible"].to(torch.int64)
             run = _Run(**parts, slow=tuple(s[:, at].flatten(1) for s in slow))
-            for out, value in zip((noisy_xy, confidence, body3, hands3), self._noisy(generator, run), strict=True):
-                out[..., at, :] = value.reshape(out[..., at, :].shape)
-
-        kept = torch.cat([present.expand(25, -1, -1), *(f.expand(21, -1, -1) for f in found)])
-        size = tracks.image_size_px.T.to(like.dtype)[:, None, None] - 1
-        kept &= ((noisy_xy >= 0) & (noisy_xy <= size)).all(0)
-        kept[ABSENT_POINTS] = False
-        confidence *= kept
-        noisy_xy.masked_fill_(~present, 0.0)
-        body3.masked_fill_(~present | blind[0], torch.nan)
-        hands3.masked_fill_(~found, torch.nan)
-        return Noisy(
-            frames_first(noisy_xy).contiguous(),
-            frames_first(confidence).contiguous(),
-            frames_first(body3).contiguous(),
-            frames_first(hands3).contiguous(),
-            frames_first(score).contiguous(),
-        )
+            for out, value in zip(outs, self._noisy(generator, run), strict=True):
+                out[:, at] = frames_first(value.unflatten(-1, (-1, takes)))
+        return Noisy(xy_px, confidence, body, hands, score.T.contiguous())
 
     def _kernels_of(self, frames: int, fps: float) -> dict[str, Kernel]:
         key = (frames, float(fps))
@@ -234,7 +232,7 @@ class BatchedNoise:
         return self._kernels[key]
 
     def _noisy(self, generator: torch.Generator, run: _Run) -> tuple[torch.Tensor, ...]:
-        """Proxies (2, 67, n) pixels, confidences (67, n) and 3-D (3, 33, n), (3, 21, 2, n), before any is masked."""
+        """Proxies (2, 67, n) pixels, confidences (67, n) and 3-D (3, 33, n), (3, 21, 2, n)."""
         xy, errors, relative = [], [], []
         loud = self._loudness(run.loud).exp_()
         for g, part in enumerate(_PARTS):
@@ -253,7 +251,16 @@ class BatchedNoise:
         places, confidence = torch.cat(xy, dim=1), self._confidences(run, errors)
         places = torch.where(turned, places[:, self._mirror], places)
         confidence = torch.where(turned, confidence[self._mirror], confidence)
-        return places, confidence, relative[0], torch.stack(relative[1:], dim=2)
+        kept = ((places >= 0) & (places <= run.image_px[:, None] - 1)).all(0)
+        for part, there in zip(_PARTS, (run.present, *run.found), strict=True):
+            kept[part] &= there
+        kept[ABSENT_POINTS] = False
+        return (
+            places.masked_fill_(~run.present, 0.0),
+            confidence.mul_(kept),
+            relative[0].masked_fill_(~run.present | run.blind, torch.nan),
+            torch.stack(relative[1:], dim=2).masked_fill_(~run.found, torch.nan),
+        )
 
     def errors(
         self, run: _Run, g: int, slow: torch.Tensor, fast: torch.Tensor, loud: torch.Tensor

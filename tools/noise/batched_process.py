@@ -167,26 +167,23 @@ def sample_events(
     generator: torch.Generator, events: Sequence[Events], shares: torch.Tensor, fps: float
 ) -> list[torch.Tensor]:
     """(E, T, B) bool whether each kind of each of several events is on; shares (8, T, B) of the views."""
-    table = np.concatenate([e.rate_hz for e in events], axis=1)
-    durations = np.concatenate([e.duration_s for e in events])
-    kinds, frames, takes = table.shape[1], *shares.shape[1:]
-    rate = torch.as_tensor(table.T, dtype=shares.dtype, device=shares.device) @ shares.reshape(VIEWS, -1)
-    rate = rate.reshape(kinds, frames, takes)
-    start, length = (torch.empty_like(rate).uniform_(generator=generator) for _ in range(2))
-    last = len(DURATION_SHARES) - 1
-    values = np.concatenate([durations, durations[:, -1:]], axis=1)
-    low, rise = (
-        torch.as_tensor(v, dtype=shares.dtype, device=shares.device)
-        for v in (values, np.diff(values, axis=1, append=values[:, -1:]))
+    # In double precision: durations are often whole frames, and the last bit says whether one frame more is on.
+    table, durations = (
+        torch.as_tensor(np.concatenate(v, axis=a), dtype=torch.float64, device=shares.device)
+        for v, a in (([e.rate_hz for e in events], 1), ([e.duration_s for e in events], 0))
     )
-    place = (length * last).reshape(kinds, -1)
-    i = place.to(torch.int64)
-    duration = torch.addcmul(low.gather(1, i), place - i, rise.gather(1, i)).reshape(rate.shape)
+    kinds, frames, takes = table.shape[1], *shares.shape[1:]
+    rate = (table.T.to(shares.dtype) @ shares.reshape(VIEWS, -1)).reshape(kinds, frames, takes)
+    start = torch.empty_like(rate).uniform_(generator=generator)
     begins = start < -torch.expm1(rate * (-1 / fps))
-    mean = torch.as_tensor(durations.mean(-1), dtype=shares.dtype, device=shares.device)[:, None]
+    place = torch.empty_like(rate).uniform_(generator=generator).mul_(len(DURATION_SHARES) - 1).reshape(kinds, -1)
+    i = place.to(torch.int64).clamp_(max=len(DURATION_SHARES) - 2)
+    low = durations.gather(1, i)
+    duration = low.addcmul_(durations.gather(1, i + 1) - low, place - i).reshape(rate.shape)
     # The take begins in the middle of things.
-    on = start[:, 0] < rate[:, 0] * mean / (1 + rate[:, 0] * mean)
-    left = torch.where(on, duration[:, 0] * torch.empty_like(mean * rate[:, 0]).uniform_(generator=generator), 0.0)
+    busy = rate[:, 0] * durations.mean(-1, keepdim=True)
+    on = start[:, 0] < busy / (1 + busy)
+    left = torch.where(on, duration[:, 0] * torch.empty_like(rate[:, 0]).uniform_(generator=generator), 0.0)
     out = torch.empty_like(begins)
     out[:, 0] = left > 0
     for t in range(1, frames):

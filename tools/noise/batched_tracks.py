@@ -95,15 +95,14 @@ def visibility(xy: torch.Tensor, cam: torch.Tensor, size: torch.Tensor) -> torch
     flat = cam.reshape(3, NUM_PROXIES, -1)
     frames, hidden = flat.shape[-1], torch.empty(flat.shape[1:], dtype=torch.bool, device=cam.device)
     block = _BLOCK.get(cam.device.type, 1024)
-    radius2, behind, others = (
-        torch.as_tensor(v, device=cam.device) for v in (_RADIUS_M**2, _BEHIND_M, np.ascontiguousarray(~OWN_ROD.T))
-    )
-    radius2, behind, others = radius2.to(cam.dtype)[:, None], behind.to(cam.dtype)[:, None, None], others[..., None]
+    radius2 = torch.as_tensor(_RADIUS_M**2, dtype=cam.dtype, device=cam.device)[:, None]
+    # A rod that the point belongs to would have to be far before it.
+    margin = torch.as_tensor(_BEHIND_M[:, None] + 1e6 * OWN_ROD.T, dtype=cam.dtype, device=cam.device)[..., None]
     for begin in range(0, frames, block):
         part = flat[..., begin : begin + block]
         head = part[:, _EARS].mean(1, keepdim=True)
         a, b = (torch.cat([part[:, rows], head], dim=1) for rows in (_BEGIN, _END))
-        hidden[:, begin : begin + block] = _hidden(part, a, b - a, radius2, behind, others)
+        hidden[:, begin : begin + block] = _hidden(part, a, b - a, radius2, margin)
     inside = (xy >= 0) & (xy <= (size - 1)[:, None, None])
     inside = inside[0] & inside[1] & (cam[2] > 0)
     seen = torch.where(hidden.reshape(inside.shape), HIDDEN, VISIBLE)
@@ -111,26 +110,21 @@ def visibility(xy: torch.Tensor, cam: torch.Tensor, size: torch.Tensor) -> torch
 
 
 def _hidden(
-    point: torch.Tensor,
-    start: torch.Tensor,
-    along: torch.Tensor,
-    radius2: torch.Tensor,
-    behind: torch.Tensor,
-    others: torch.Tensor,
+    point: torch.Tensor, start: torch.Tensor, along: torch.Tensor, radius2: torch.Tensor, margin: torch.Tensor
 ) -> torch.Tensor:
-    """(67, n) whether any of L rods start + s along (3, L, n) passes before each point (3, 67, n)."""
+    """(67, n) whether any of L rods start + share * along (3, L, n) passes before each point (3, 67, n), by margins
+    (L, 67, 1) nearer to the camera."""
     distance = point.square().sum(0).sqrt_()
     ray = point / distance.clamp(min=1e-9)
-    a_r, d_r = _dots(start, ray), _dots(along, ray)
-    dd, a_d = along.square().sum(0), (start * along).sum(0)
-    # Nearest points of the ray from the camera and of the rod; the rod's share s, its depth, its distance from the ray.
-    s = torch.addcmul(-a_d[:, None], d_r, a_r)
-    s.div_(torch.addcmul(dd[:, None], d_r, d_r, value=-1).clamp_(min=1e-9)).clamp_(0, 1)
-    depth = a_r.addcmul_(s, d_r)
-    gap = torch.addcmul(2 * a_d[:, None], s, dd[:, None])
-    gap = torch.addcmul((start.square().sum(0) - radius2)[:, None], s, gap).addcmul_(depth, depth, value=-1)
-    before = (gap < 0).logical_and_(depth > 0).logical_and_(depth - distance < -behind)
-    return before.logical_and_(others).any(0)
+    start_ray, along_ray = _dots(start, ray), _dots(along, ray)
+    along2, start_along = along.square().sum(0)[:, None], (start * along).sum(0)[:, None]
+    # Where the rod is nearest to the ray from the camera; the depth of that place, and its distance from the ray.
+    share = torch.addcmul(-start_along, along_ray, start_ray)
+    share.div_(torch.addcmul(along2, along_ray, along_ray, value=-1).clamp_(min=1e-9)).clamp_(0, 1)
+    depth = start_ray.addcmul_(share, along_ray).clamp_(min=0)
+    gap = torch.addcmul(2 * start_along, share, along2)
+    gap = torch.addcmul((start.square().sum(0) - radius2)[:, None], share, gap).addcmul_(depth, depth, value=-1)
+    return torch.maximum(gap, depth.sub_(distance).add_(margin)).amin(0) < 0
 
 
 def _dots(rods: torch.Tensor, rays: torch.Tensor) -> torch.Tensor:

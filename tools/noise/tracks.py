@@ -5,6 +5,7 @@ tensors in training (:mod:`.batched`); :func:`conditions` runs on both alike.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import array_api_compat
 import numpy as np
@@ -83,9 +84,20 @@ class Conditions:
     """(..., T, 67) blur in units of the group's size."""
 
 
+def _dot(a: Array, b: Array) -> Array:
+    """(...) product of vectors (..., 2 or 3), component by component: torch's sums over short axes are slow."""
+    out = a[..., 0] * b[..., 0]
+    for i in range(1, a.shape[-1]):
+        out = out + a[..., i] * b[..., i]
+    return out
+
+
+def _norm(v: Array) -> Array:
+    return array_api_compat.array_namespace(v).sqrt(_dot(v, v))
+
+
 def _unit(v: Array) -> Array:
-    xp = array_api_compat.array_namespace(v)
-    return v / _at_least(xp.linalg.vector_norm(v, axis=-1, keepdims=True), 1e-9)
+    return v / _at_least(_norm(v), 1e-9)[..., None]
 
 
 def _at_least(x: Array, low: float) -> Array:
@@ -94,9 +106,8 @@ def _at_least(x: Array, low: float) -> Array:
 
 def _length(points: Array, *names: str) -> Array:
     """(...) length of the chain through the named proxies."""
-    xp = array_api_compat.array_namespace(points)
-    chain = points[..., [_P[n] for n in names], :]
-    return xp.sum(xp.linalg.vector_norm(chain[..., 1:, :] - chain[..., :-1, :], axis=-1), axis=-1)
+    chain = [points[..., _P[n], :] for n in names]
+    return sum(_norm(b - a) for a, b in pairwise(chain))
 
 
 def conditions(tracks: Tracks) -> Conditions:
@@ -125,9 +136,9 @@ def conditions(tracks: Tracks) -> Conditions:
     size_px = size * xp.asarray(tracks.focal_px)[..., None, None] / _at_least(place[..., 2], 0.05)
     a, f = _unit(xp.stack(along, axis=-2)), _unit(xp.stack(front, axis=-2))
     b = xp.stack(side, axis=-2)
-    b = _unit(b - xp.sum(b * a, axis=-1, keepdims=True) * a)
+    b = _unit(b - _dot(b, a)[..., None] * a)
     to_camera = -_unit(place)
-    view = xp.atan2(xp.sum(to_camera * b, axis=-1), xp.sum(to_camera * f, axis=-1))
+    view = xp.atan2(_dot(to_camera, b), _dot(to_camera, f))
     # A trunk that points at the camera has no direction in the picture: then up is up.
     upright = xp.asarray(np.array([[0, -0.1], [0, -0.02], [0, -0.02]]), dtype=xy.dtype, device=on)
     up = _unit(xp.stack(pixel, axis=-2) / size_px[..., None] + upright)
