@@ -1,4 +1,4 @@
-"""Takes and live frames through a motion graph: every frame comes out, at any rate, from a file and from the command."""
+"""Takes and live frames through a motion graph: every frame comes out, at any rate, from files and the command."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -175,7 +175,9 @@ def test_a_stall_begins_anew_and_a_gap_is_masked():
     np.testing.assert_array_equal(ticks[2].xy[-1], observed.xy[2])
 
 
-@pytest.mark.parametrize("stamps", [[5.0, 5.0, 5.0, 5.0], [5.0, 4.0, 3.0, 2.0], [5.0, float("nan"), 5.1, 5.2], [float("nan")] * 4])
+@pytest.mark.parametrize(
+    "stamps", [[5.0, 5.0, 5.0, 5.0], [5.0, 4.0, 3.0, 2.0], [5.0, float("nan"), 5.1, 5.2], [float("nan")] * 4]
+)
 def test_stamps_that_do_not_go_on_pass_for_the_usual_step(stamps):
     ticks, anew = ticks_of(LiveClock(), seen_at_random(4), stamps)
     assert anew == [True, False, False, False]
@@ -291,7 +293,7 @@ def test_the_command_captures_with_networks(graph, tmp_path, monkeypatch, capsys
     seen = iter(walked(25.0, 3.0))
 
     class Landmarks:
-        engines, last_times_s = {}, {}  # noqa: RUF012
+        engines, last_times_s = {}, {}
 
         def __call__(self, image_rgb, index, stamp_s):
             return replace(next(seen), index=index, stamp_s=stamp_s)

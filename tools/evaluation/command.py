@@ -15,6 +15,7 @@ from ...realtime.cli import Parser, one_paragraph
 from ...realtime.progress import Display, open_console, printable
 from .evaluate import Evaluation, evaluate
 from .methods.landmarks import EngineOptions, Landmarks
+from .methods.networks import Networks
 from .methods.own import Context
 from .methods.sources import FIRST_ROWS, ON_REQUEST, Kept, Source, SourceOptions, find_sources
 from .records import Case
@@ -60,11 +61,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--fresh", action="store_true", help="make every prediction anew")
     made.add_argument(
         "--camera", choices=("truth", "default"), default="truth",
-        help="lens that the solver is told: the true one (default), or the default field of view",
+        help="lens that our methods are told: the true one (default), or the default field of view",
     )  # fmt: skip
     made.add_argument("--engine", metavar="NAME", default="auto", help="auto (default), openvino or onnxruntime")
     made.add_argument("--device", metavar="NAME", default="cpu", help="cpu (default), cuda, ...")
     made.add_argument("--threads", metavar="N", type=int, help="CPU threads of each network")
+    made.add_argument(
+        "--motion-weights", metavar="FILE", help="ONNX file of motion networks other than the built-in ones"
+    )
     made.add_argument("--out", metavar="FOLDER", help="write results.json and report.html there")
     made.add_argument(
         "--list", action="store_true", help="only list sets and methods, and the cases of sets that are named"
@@ -96,6 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     sets = _open_sets(places, bool(options.sets), data_folder(options.data), display)
     if any(isinstance(s, Kept) for s in chosen):
         choose_backend(options.engine, options.device)  # one that is not there is not the fault of every case
+    for source in chosen:
+        if isinstance(source, Kept) and isinstance(source.method, Networks):
+            source.method.check()
     out = None if options.out is None else _out_folder(options.out)
     folder = _predictions_folder(options)
     try:
@@ -186,7 +193,9 @@ def _source_options(options: argparse.Namespace) -> SourceOptions:
     if options.threads is not None and options.threads < 1:
         raise UsageError(f"--threads takes a number of threads, 1 or more; found {options.threads}.")
     engine = EngineOptions(options.engine, options.device, options.threads)
-    context = Context(Landmarks(own / "proxies", engine, fresh=options.fresh), options.camera)
+    weights = None if options.motion_weights is None else _path(options.motion_weights)
+    landmarks = Landmarks(own / "proxies", engine, fresh=options.fresh)
+    context = Context(landmarks, options.camera, engine=engine, motion_weights=weights)
     python = None if options.peer_python is None else _path(options.peer_python).absolute()
     return SourceOptions(folder, context, own, python, options.fresh)
 

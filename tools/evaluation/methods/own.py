@@ -6,6 +6,7 @@ gives is kept by :mod:`.store` and made again only where its version, its settin
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -22,13 +23,15 @@ from ....models.solver.segments import find_segments
 from ..records import BodyParameters, Case, Motion3D, Prediction
 from ..surface import surface_of
 from .fingerprint import code_version
-from .landmarks import KEYPOINT_NAMES, Landmarks, Progress, at_rows, keypoints_of, landmark_motion
+from .landmarks import KEYPOINT_NAMES, EngineOptions, Landmarks, Progress, at_rows, keypoints_of, landmark_motion
 
 Settings = Mapping[str, str | int | float | bool]
+Solve = Callable[[Sequence[Proxies], Camera], Sequence[MotionFrame | None]]
+"""Motion of every frame from its landmarks; None where there is nobody."""
 CameraChoice = Literal["truth", "default"]
-"""Whether the solver is told the true lens, or takes the default field of view as a user would who knows nothing."""
+"""Whether methods are told the true lens, or takes the default field of view as a user would who knows nothing."""
 
-_THIS = tuple(f"tools.evaluation.methods.{module}" for module in ("own", "landmarks", "footage"))
+THIS = tuple(f"tools.evaluation.methods.{module}" for module in ("own", "landmarks", "footage"))
 """Modules that turn what the software gives into predictions."""
 
 JOINT_NAMES = (*BODY_NAMES, *(f"smplx_{n}" for n in TREE_NAMES))
@@ -70,6 +73,10 @@ class Context:
     landmarks: Landmarks
     camera: CameraChoice = "truth"
     solver: SolverSettings = field(default_factory=SolverSettings)
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """What runs the motion networks."""
+    motion_weights: Path | None = None
+    """File of the motion networks; None for those that come with the package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ class Solver:
     @property
     def version(self) -> str:
         """Changes with its code."""
-        return code_version("models", "models.data", "models.solver", *_THIS)
+        return code_version("models", "models.data", "models.solver", *THIS)
 
     @property
     def settings(self) -> Settings:
@@ -101,16 +108,7 @@ class Solver:
 
     def predict(self, case: Case, progress: Progress) -> Prediction:
         """Motion in the world, the body's parameters and surface, contact, and the landmarks that it explains."""
-        proxies = self.context.landmarks(case, progress)
-        camera = camera_for(case, self.context.camera)
-        motion = self._solve(proxies, camera)
-        rows = at_rows(case, proxies)
-        predicted = solved_motion([motion[i] if i >= 0 else None for i in rows])
-        keypoints, confidence = keypoints_of([proxies[i] if i >= 0 else _nobody(case) for i in rows])
-        predicted = replace(
-            predicted, keypoint_names=KEYPOINT_NAMES, keypoints_px=keypoints, keypoint_confidence=confidence
-        )
-        return Prediction(self.name, self.version, self.settings, predicted)
+        return predict_with(self, self.context, self._solve, case, progress)
 
     def _solve(self, proxies: Sequence[Proxies], camera: Camera) -> list[MotionFrame] | list[None]:
         if not find_segments(stack(proxies, camera), self.context.solver.max_gap_s):
@@ -140,7 +138,7 @@ class LandmarksAlone:
     @property
     def version(self) -> str:
         """Changes with its code."""
-        return code_version("engines.landmarks", *_THIS)
+        return code_version("engines.landmarks", *THIS)
 
     @property
     def settings(self) -> Settings:
@@ -159,7 +157,20 @@ METHODS: dict[str, Callable[[Context], Method]] = {
     "solver-live": lambda context: Solver(context, live=True),
     "landmarks": LandmarksAlone,
 }
-"""This software's own methods by the name of the command line."""
+"""This software's own methods without networks of motion, by the name of the command line."""
+
+
+def predict_with(method: Method, context: Context, solve: Solve, case: Case, progress: Progress) -> Prediction:
+    """What a method says of a case, which turns landmarks into motion by ``solve``."""
+    proxies = context.landmarks(case, progress)
+    motion = solve(proxies, camera_for(case, context.camera))
+    rows = at_rows(case, proxies)
+    predicted = solved_motion([motion[i] if i >= 0 else None for i in rows])
+    keypoints, confidence = keypoints_of([proxies[i] if i >= 0 else _nobody(case) for i in rows])
+    predicted = replace(
+        predicted, keypoint_names=KEYPOINT_NAMES, keypoints_px=keypoints, keypoint_confidence=confidence
+    )
+    return Prediction(method.name, method.version, method.settings, predicted)
 
 
 def camera_for(case: Case, choice: CameraChoice) -> Camera:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Protocol
 
 from ....models.errors import HmcapError
+from ....realtime.motion import DEFAULT_MOTION
 from ..measure import truth_as_prediction
 from ..records import TRUTH, Case, Prediction
 from .landmarks import Progress
+from .networks import NETWORKS
 from .own import METHODS, Context, Method
 from .peers import MediaPipe, PeerMissing
 from .store import RESERVED, ForeignPrediction, is_brought, prediction_path, read_prediction, write_prediction
@@ -192,9 +194,11 @@ class Truth:
         return truth_as_prediction(case)
 
 
-OWN = tuple(METHODS)
+OWN_METHODS = METHODS | NETWORKS
+"""This software's own methods by name."""
+OWN = tuple(OWN_METHODS)
 PEERS = ("mediapipe", "mediapipe-smooth")
-ON_REQUEST = ("landmarks", TRUTH)
+ON_REQUEST = ("landmarks", TRUTH, *(() if DEFAULT_MOTION == "networks" else NETWORKS))
 """Methods that are measured only where they are named: those that are no whole system, and so would only take rows
 from the comparison of the others (the landmark networks' own 3-D is missing where left and right were exchanged)."""
 
@@ -215,7 +219,7 @@ class SourceOptions:
 def find_sources(options: SourceOptions) -> dict[str, Source]:
     """Every source by its method's name: own methods, peers, brought predictions, the truth."""
     sources: dict[str, Source] = {
-        n: Kept(make(options.context), options.own_folder, options.fresh) for n, make in METHODS.items()
+        n: Kept(make(options.context), options.own_folder, options.fresh) for n, make in OWN_METHODS.items()
     }
     for name in PEERS:
         smooth = name.endswith("-smooth")
