@@ -57,7 +57,8 @@ _MAKERS: dict[str, tuple[Callable[[Stage], list[Key]], bool, float]] = {
     "steps": (steps, False, 0.8), "march": (march, False, 0.6), "dance": (dance, False, 1.3),
     "chair": (chair, False, 1.0), "sit to stand": (rising, False, 0.5), "floor sit": (floor_sit, True, 0.9),
     "kneel": (kneel, True, 0.8), "all fours": (all_fours, True, 0.6), "plank": (plank, True, 0.5),
-    "lie": (lie, True, 0.9), "random on feet": (_anywhere_on_feet, False, 1.5), "tumble": (tumble, True, 0.8), "down and up": (down_and_up, True, 0.8),
+    "lie": (lie, True, 0.9), "random on feet": (_anywhere_on_feet, False, 1.5), "tumble": (tumble, True, 0.8),
+    "down and up": (down_and_up, True, 0.8),
 }  # fmt: skip
 """Maker of key poses, whether the body rests on the floor with any part of it, weight."""
 

@@ -7,7 +7,21 @@ import numpy as np
 
 from .variety_keys import Key
 from .variety_limbs import rest, rx, ry, set_arm, set_head, set_leg, set_trunk
-from .variety_rig import ANKLE, HIP, KNEE, TOE, WRIST, J, Rig, place, skin_m, soles_m
+from .variety_rig import (
+    ANKLE,
+    HIP,
+    KNEE,
+    TOE,
+    WRIST,
+    J,
+    Rig,
+    angles_of,
+    place,
+    rotations_of,
+    skin_m,
+    soles_m,
+    within_limits,
+)
 from .variety_standing import Stage
 from .variety_upper import between, draw_arms, draw_head, spread
 
@@ -61,27 +75,39 @@ def _key(stage: Stage, R: np.ndarray, slow: float = 1.0) -> Key:
 
 
 def _settle_leg(rig: Rig, R: np.ndarray, side: int) -> None:
-    """Flex the hip so far that the lowest part of the leg lies as low as the seat; in place."""
-    flexions = np.linspace(-50.0, 35.0, 24)
-    tries = np.broadcast_to(R, (len(flexions), *R.shape)).copy()
-    tries[:, HIP[side]] = rx(-flexions) @ R[HIP[side]]
-    R_world, joints = place(rig, tries, np.zeros((len(flexions), 3)))
-    skin = skin_m(rig, R_world, joints)[..., 1]
-    seat = skin[:, np.isin(rig.skin_joint, _SEAT)].min(1)
-    leg = skin[:, np.isin(rig.skin_joint, [KNEE[side], ANKLE[side], TOE[side]])].min(1)
-    leg = np.minimum(leg, soles_m(rig, R_world, joints)[:, side, :, 1].min(1))
-    off = np.abs(leg - seat) + 0.0004 * np.abs(flexions)
-    R[HIP[side]] = tries[int(off.argmin()), HIP[side]]
+    """Flex the hip so far that the lowest part of the leg lies as low as the seat, and bend the knee less where the hip
+    does not flex so far; in place."""
+    flexions = np.linspace(-50.0, 50.0, 26)
+    best, chosen = np.inf, R
+    for straighter in (0.0, 20.0, 40.0, 60.0):
+        tries = np.broadcast_to(R, (len(flexions), *R.shape)).copy()
+        tries[:, HIP[side]] = rx(-flexions) @ R[HIP[side]]
+        tries[:, KNEE[side]] = R[KNEE[side]] @ rx(-straighter)
+        tries = rotations_of(tries[:, 0], within_limits(angles_of(tries)))
+        R_world, joints = place(rig, tries, np.zeros((len(flexions), 3)))
+        skin = skin_m(rig, R_world, joints)[..., 1]
+        seat = skin[:, np.isin(rig.skin_joint, _SEAT)].min(1)
+        leg = skin[:, np.isin(rig.skin_joint, [KNEE[side], ANKLE[side], TOE[side]])].min(1)
+        leg = np.minimum(leg, soles_m(rig, R_world, joints)[:, side, :, 1].min(1))
+        off = np.abs(leg - seat) + 0.0004 * np.abs(flexions)
+        if off.min() < best:
+            best, chosen = off.min(), tries[int(off.argmin())]
+        if best < 0.04:
+            break
+    R[[HIP[side], KNEE[side]]] = chosen[[HIP[side], KNEE[side]]]
 
 
 def sit_key(stage: Stage, style: str | None = None) -> Key:
     """One way of sitting on the floor, legs as ``style`` says."""
     rng, R = stage.rng, rest()
-    R[0] = stage.root(between(rng, -25, 5), spread(rng, 3, 6), spread(rng, 6, 15))
-    set_trunk(R, between(rng, 5, 50), spread(rng, 9, 25), spread(rng, 14, 38))
+    style = style or _SITS[int(rng.integers(len(_SITS)))]
+    # who draws the knees up leans the pelvis back and rounds the spine
+    back = between(rng, 18, 35) if style in ("drawn up", "one folded") else between(rng, -5, 25)
+    R[0] = stage.root(-back, spread(rng, 3, 6), spread(rng, 6, 15))
+    set_trunk(R, 0.8 * back + between(rng, -5, 30), spread(rng, 9, 25), spread(rng, 14, 38))
     draw_head(rng, R)
     draw_arms(rng, stage.rig, R)
-    _sitting_legs(rng, R, style or _SITS[int(rng.integers(len(_SITS)))])
+    _sitting_legs(rng, R, style)
     for s in (0, 1):
         _settle_leg(stage.rig, R, s)
     return floor_key(stage, R)
@@ -124,8 +150,8 @@ def _sitting_legs(rng: np.random.Generator, R: np.ndarray, style: str) -> None:
 
 
 def kneel_key(stage: Stage, both: bool, side: int, tucked: bool, sat_deg: float | None = None) -> Key:
-    """Kneeling on both knees or on the knee of ``side``, with the toes tucked under or flat; sat_deg: how far the thighs
-    lean back towards the heels."""
+    """Kneeling on both knees or on the knee of ``side``, with the toes tucked under or flat; sat_deg: how far the
+    thighs lean back towards the heels."""
     rng, R = stage.rng, rest()
     lean, sat = between(rng, -8, 25), rng.beta(1, 1.5) * 52 if sat_deg is None else sat_deg
     R[0] = stage.root(lean, 0.0, spread(rng, 8, 20))

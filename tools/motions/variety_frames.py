@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
@@ -63,7 +64,7 @@ class Times:
 def times_of(keys: Sequence[Key]) -> Times:
     """One way after the other, each key held for its time."""
     begin, end = [0.0], [0.0]
-    for before, key in zip(keys[:-1], keys[1:], strict=True):
+    for before, key in pairwise(keys):
         begin.append(end[-1] + before.hold_s)
         end.append(begin[-1] + key.move_s)
     return Times(np.array(begin), np.array(end))
@@ -90,8 +91,8 @@ def frames_of(
 
 
 def _in_time(rng: np.random.Generator, rig: Rig, keys: Sequence[Key], solved: Solved) -> list[Key]:
-    """The keys with ways long enough for their limbs, whose peak speed stays below a drawn one. In flight, where time is
-    given, the arms go only part of the way; ``solved`` changes there."""
+    """The keys with ways long enough for their limbs, whose peak speed stays below a drawn one. In flight, where time
+    is given, the arms go only part of the way; ``solved`` changes there."""
     nowhere = np.zeros((len(keys), 3))
     _, joints = place(rig, solved.R, nowhere)
     out, arms = [keys[0]], np.concatenate([COLLAR, SHOULDER, ELBOW, WRIST])
@@ -139,7 +140,7 @@ def _rotations(
 
 
 def _noise(rng: np.random.Generator, frames: int, step_s: float) -> np.ndarray:
-    """(T, 22, 3) small slow noise on every angle, as of a body that breathes and balances; hinges and feet stay true."""
+    """(T, 22, 3) small slow noise on every angle, as of a body that breathes and balances; hinges and legs stay."""
     size = np.deg2rad(np.full((NUM_BODY_JOINTS, 3), 1.2))
     size[[j for legs in LEG_JOINTS for j in legs]] = 0.0
     size[J["pelvis"]] = np.deg2rad(0.7)
@@ -315,8 +316,8 @@ def feet_held(rig: Rig, R: np.ndarray, pelvis_m: np.ndarray, fps: float) -> tupl
 
 
 def _hold(points_m: np.ndarray, labels: np.ndarray, fade: int) -> np.ndarray:
-    """(T, 3) level shift that keeps a foot's points (T, 2, 3) at their middle place during each contact (T, 2); it comes
-    and goes over ``fade`` frames, and is left out where the foot moves too far for it."""
+    """(T, 3) level shift that keeps a foot's points (T, 2, 3) at their middle place during each contact (T, 2); it
+    comes and goes over ``fade`` frames, and is left out where the foot moves too far for it."""
     shift, any_ = np.zeros((len(points_m), 3)), labels.any(1)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], any_, [False]]).astype(int)))
     for begin, end in zip(edges[::2], edges[1::2], strict=True):
@@ -325,7 +326,7 @@ def _hold(points_m: np.ndarray, labels: np.ndarray, fade: int) -> np.ndarray:
         step = (np.diff(points_m[begin:end], axis=0) * weight[1:]).sum(1) / weight[1:].sum(1)
         drift = np.concatenate([np.zeros((1, 3)), np.cumsum(step, axis=0)])
         back = (np.median(drift, axis=0) - drift) * [1.0, 0.0, 1.0]
-        if np.abs(back).max() > 0.12:
+        if np.abs(back).max() > 0.08:
             continue
         shift[begin:end] += back
         before = np.arange(max(0, begin - fade), begin)
@@ -341,6 +342,7 @@ def _rolling(rig: Rig, R: np.ndarray, time_s: np.ndarray) -> np.ndarray:
     points = np.concatenate([skin_m(rig, R_world, joints), soles_m(rig, R_world, joints).reshape(len(R), 8, 3)], axis=1)
     low = points[..., 1].min(1)
     weight = np.exp(-(points[..., 1] - low[:, None]) / 0.012)
+    weight[:, -8:] *= 6.0  # of all that touches, feet slide least
     between = (weight[1:] * weight[:-1])[..., None]
     slide = (np.diff(points, axis=0) * between).sum(1) / between.sum(1)
     pelvis = np.zeros((len(R), 3))

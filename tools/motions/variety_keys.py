@@ -133,7 +133,7 @@ def _solve(rig: Rig, keys: Sequence[Key]) -> Solved:
         knees = np.where(planted, joints[:, KNEE, 1], np.inf).min(1)
         raised = np.clip(raised + 1.2 * (KNEE_M - knees), 0.0, 0.3)
         error = target - centre_of_mass_m(joints)[:, [0, 2]]
-        pelvis[np.ix_(standing, [0, 2])] += error[standing]
+        pelvis[:, [0, 2]] += np.where(standing[:, None], error, 0.0)
     _fly(keys, pelvis)
     return Solved(R, pelvis, feet, planted)
 
@@ -142,8 +142,8 @@ def solve_keys(rig: Rig, keys: Sequence[Key]) -> Solved:
     """The same, with standing keys eased that ask too much: where a leg would leave its range or a part of the body the
     space above the floor, the pelvis comes upright and the legs stretch, by half, as often as it takes."""
     keys = list(keys)
-    for _ in range(5):
-        solved = _solve(rig, keys)
+    solved = _solve(rig, keys)
+    for _ in range(4):
         R_world, joints = place(rig, solved.R, solved.pelvis_m)
         over = beyond_limits_deg(solved.R)
         legs = np.concatenate([HIP, ANKLE]) - 1
@@ -152,6 +152,7 @@ def solve_keys(rig: Rig, keys: Sequence[Key]) -> Solved:
         if not bad.any():
             break
         keys = [_eased(key) if b else key for key, b in zip(keys, bad, strict=True)]
+        solved = _solve(rig, keys)
     return solved
 
 

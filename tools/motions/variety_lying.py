@@ -9,6 +9,8 @@ from .variety_rig import J, Rig, place, skin_m
 from .variety_standing import Stage, upright
 from .variety_upper import STYLES, between, draw_arms, spread
 
+_DRAWS = 14
+_OPEN = {"level": 1.0, "overhead": 1.0, "hang": 1.0, "chest": 0.5}
 _TRUNK = tuple(J[name] for name in ("pelvis", "spine1", "spine2", "spine3", "left_hip", "right_hip"))
 
 
@@ -18,21 +20,26 @@ def lie_key(stage: Stage, roll_deg: float, head_towards_deg: float = 180.0) -> K
     rng, R = stage.rng, rest()
     R[0] = ry(stage.heading_deg + head_towards_deg + 180.0) @ rx(-90.0) @ ry(roll_deg + spread(rng, 6, 15))
     prone, aside = np.cos(np.deg2rad(roll_deg)) < -0.5, abs(np.sin(np.deg2rad(roll_deg))) > 0.5
-    draws = 12
-    for n in range(draws):
-        ease = 1 - n / draws
-        set_trunk(
-            R, between(rng, -20, 5) if prone else between(rng, -5, 30 * ease), spread(rng, 8, 22), spread(rng, 12, 30)
-        )
-        set_head(R, between(rng, -40, 0) if prone else between(rng, -5, 35), spread(rng, 8, 20), spread(rng, 25, 65))
-        draw_arms(rng, stage.rig, R, STYLES if n < draws - 4 else {"level": 1.0} if not prone else {"overhead": 1.0})
+    easy = {"overhead": 1.0, "hang": 1.0} if prone else {"point": 1.0, "overhead": 0.5} if aside else _OPEN
+    best, chosen = np.inf, R
+    for n in range(_DRAWS):
+        ease = 1 - n / _DRAWS
+        bend = between(rng, -20, 5) if prone else between(rng, -5, 30 * ease)
+        set_trunk(R, bend, spread(rng, 8, 22) * ease, spread(rng, 12, 30) * ease)
+        nod = between(rng, -40, 0) if prone else between(rng, -5, 35)
+        set_head(R, nod, spread(rng, 8, 20), spread(rng, 25, 65))
+        draw_arms(rng, stage.rig, R, STYLES if n < _DRAWS / 2 else easy)
         for s in (0, 1):
             flexion = between(rng, -6, 8) if prone else rng.beta(1, 1.3) * 115
             knee = rng.beta(0.7, 2) * 130 if prone else float(np.clip(flexion * between(rng, 0.2, 1.6), 0, 140))
-            apart = between(rng, 0, 15) if aside else between(rng, 0, 40)
+            apart = between(rng, -8, 12) * ease if aside else between(rng, 0, 40)
             set_leg(R, s, flexion, apart, spread(rng, 12, 35) * ease, knee, between(rng, 0, 40))
-        if _carried_m(stage.rig, R) < (0.05 if prone or aside else 0.03):
+        carried = _carried_m(stage.rig, R)
+        if carried < best:
+            best, chosen = carried, R.copy()
+        if carried < (0.06 if aside else 0.035):
             break
+    R = chosen
     return floor_key(stage, R)
 
 

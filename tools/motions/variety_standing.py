@@ -42,7 +42,7 @@ class Stage:
         """Feet of somebody who just stands."""
         rng = self.rng
         return self.feet(
-            between(rng, 0.16, 0.45), spread(rng, 0.06, 0.18), (between(rng, -8, 22), between(rng, -8, 22))
+            between(rng, 0.13, 0.42), spread(rng, 0.07, 0.22), (between(rng, -8, 22), between(rng, -8, 22))
         )
 
 
@@ -244,8 +244,10 @@ def kick(stage: Stage) -> list[Key]:
                         between(rng, 0, 20) if out else between(rng, 80, 125), 10)  # fmt: skip
                 lean = (-high * 0.25 if out else -4.0, 4.0, sign * -8.0)
             elif kind == 1:
-                set_leg(R, free, between(rng, 5, 40) if out else 60, between(rng, 30, 62) if out else 35, between(rng, -20, 25),
-                        between(rng, 0, 20) if out else 110, -5)  # fmt: skip
+                up, aside, bent = (
+                    (between(rng, 5, 40), between(rng, 30, 62), between(rng, 0, 20)) if out else (60, 35, 110)
+                )
+                set_leg(R, free, up, aside, between(rng, -20, 25), bent, -5)
                 lean = (spread(rng, 8, 15), sign * (between(rng, 20, 50) if out else 10.0), -sign * 25.0)
             else:
                 set_leg(R, free, -between(rng, 5, 25) if out else 70, between(rng, 0, 20), spread(rng, 8, 20),
@@ -321,7 +323,7 @@ def jump(stage: Stage) -> list[Key]:
         half = float(np.sqrt(2 * high / 9.81))
         arms = STYLES if not star else {"overhead": 3.0, "level": 1.0} if wide else {"hang": 3.0, "level": 1.0}
         crouch = replace(keys[-1], R=keys[-1].R.copy(), planted=(True, True), feet=before, hold_s=0.0, support=0.5,
-                         stretch=between(rng, 0.7, 0.88) if not star else 0.9, move_s=between(rng, 0.3, 0.5))  # fmt: skip
+                         stretch=0.9 if star else between(rng, 0.7, 0.88), move_s=between(rng, 0.3, 0.5))  # fmt: skip
         crouch.R[0] = crouch.R[0] @ rx(12.0 if not star else 4.0)
         draw_arms(rng, stage.rig, crouch.R, {"back": 2.0, "hang": 1.0} if not star else {"hang": 1.0, "free": 1.0})
         up = before.copy()
@@ -342,8 +344,8 @@ def jump(stage: Stage) -> list[Key]:
         landing[:, 3] = np.deg2rad(25)
         low = upright(stage, arms, 0.6)
         land = replace(low, feet=landing, stretch=0.95, move_s=half, hold_s=0.0, flight=True, support=0.5)
-        soft = replace(low, R=low.R.copy(), feet=after, stretch=between(rng, 0.75, 0.9), move_s=between(rng, 0.15, 0.25), hold_s=0.0,
-                       support=0.5)  # fmt: skip
+        soft = replace(low, R=low.R.copy(), feet=after, stretch=between(rng, 0.75, 0.9), hold_s=0.0, support=0.5)
+        soft.move_s = between(rng, 0.15, 0.25)
         soft.R[0] = soft.R[0] @ rx(15.0)
         stood = replace(
             upright(stage, None if not star else arms, 0.6), feet=after, move_s=between(rng, 0.35, 0.6), hold_s=0.05
