@@ -51,6 +51,23 @@ _PARTS = (BODY, LEFT_HAND, RIGHT_HAND)
 _HIPS = (23, 24)
 _RUN = {"cpu": 1280, "cuda": 1 << 20}
 """Frames that are worked off at once."""
+_KEPT = 4
+"""Lengths and rates of takes whose kernels are kept: 50 MB each for 160 frames, growing with the square of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Curve:
+    """A piecewise linear function, constant beyond its ends."""
+
+    first: float
+    pieces: tuple[tuple[float, float, float], ...]
+    """Begin, end and slope of each piece."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        out = torch.full_like(x, self.first)
+        for begin, end, slope in self.pieces:
+            out.add_(x.clamp(begin, end).sub_(begin), alpha=slope)
+        return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,9 +86,10 @@ class _Group:
     """(C, C) factor of the jitter's covariance."""
     state: torch.Tensor
     """(N, 3) factor on the spread for OUT, HIDDEN, VISIBLE."""
-    size: tuple[torch.Tensor, torch.Tensor, float]
-    """Where pieces of the factor by size begin, what they add per unit, and the first value."""
-    blur: tuple[torch.Tensor, torch.Tensor, float]
+    size: _Curve
+    """Factor on the spread by the binary logarithm of the size in pixels."""
+    blur: _Curve
+    """Factor on the spread by the blur in units of the size."""
     limb: torch.Tensor
     """(C,) row of the loudness."""
     slope3: torch.Tensor
@@ -223,6 +241,8 @@ class BatchedNoise:
     def _kernels_of(self, frames: int, fps: float) -> dict[str, Kernel]:
         key = (frames, float(fps))
         if key not in self._kernels:
+            if len(self._kernels) == _KEPT:
+                del self._kernels[next(iter(self._kernels))]
             names = (
                 "body", "hand", "loudness", "hand_loudness", "confidence", "hand_confidence", "present", "found",
             )  # fmt: skip
@@ -238,7 +258,7 @@ class BatchedNoise:
         for g, part in enumerate(_PARTS):
             group = self._groups[min(g, 1)]
             jitter = self._like.new_empty(len(group.jitter), run.xy.shape[-1]).normal_(generator=generator)
-            error, error3 = self.errors(run, g, run.slow[g], group.jitter @ jitter, loud)
+            error, error3 = self._errors(run, g, run.slow[g], group.jitter @ jitter, loud)
             axes = run.axes[:, :, g]
             there = _in_picture(axes, error)
             errors.append(error.square().sum(0))
@@ -262,7 +282,7 @@ class BatchedNoise:
             torch.stack(relative[1:], dim=2).masked_fill_(~run.found, torch.nan),
         )
 
-    def errors(
+    def _errors(
         self, run: _Run, g: int, slow: torch.Tensor, fast: torch.Tensor, loud: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Errors of group g, (2, N, n) and (3, M, n), in its units (metres in 3-D) and axes, from the scores of the
@@ -277,8 +297,8 @@ class BatchedNoise:
         table = group.by_view @ run.shares[:, g]
         bias, chol, bias3, sd3 = table.split([2 * n, 3 * n, 3 * m, 3 * m])
         scale = group.state.gather(1, visible)
-        scale *= _pieces(group.size, run.size_px[g].clamp(min=1.0).log2())
-        scale *= _pieces(group.blur, run.blur[part])
+        scale *= group.size(run.size_px[g].clamp(min=1.0).log2())
+        scale *= group.blur(run.blur[part])
         bias, chol = bias.reshape(2, n, -1), chol.reshape(3, n, -1)
         x, y = flat[:, 0] * scale, flat[:, 1] * scale
         error = [torch.addcmul(bias[0], chol[0], x), torch.addcmul(bias[1], chol[1], x).addcmul_(chol[2], y)]
@@ -314,9 +334,10 @@ def _group(model: NoiseModel, kind: int, like: torch.Tensor) -> _Group:
     def tensor(values: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.ascontiguousarray(values), dtype=like.dtype, device=like.device)
 
-    def pieces(knots: np.ndarray, values: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, float]:
-        low = np.stack([knots[:-1], knots[1:]])
-        return tensor(low), tensor(np.diff(values) / np.diff(knots)), float(values[0])
+    def curve(knots: np.ndarray, values: np.ndarray) -> _Curve:
+        slopes = np.diff(values) / np.diff(knots)
+        pieces = zip(knots[:-1].tolist(), knots[1:].tolist(), slopes.tolist(), strict=True)
+        return _Curve(float(values[0]), tuple(pieces))
 
     def spans(values: np.ndarray, width: int, part: slice) -> np.ndarray:
         return values.reshape(*values.shape[:-2], -1, width, 17)[..., part, :, :].reshape(*values.shape[:-2], -1, 17)
@@ -340,21 +361,12 @@ def _group(model: NoiseModel, kind: int, like: torch.Tensor) -> _Group:
         make_tables(fast[:, None], like),
         white_factor(process, like),
         tensor(model.scale_state[:, two].T),
-        pieces(SIZE_KNOTS[kind], model.scale_size[kind]),
-        pieces(BLUR_KNOTS[kind], model.scale_blur[kind]),
+        curve(SIZE_KNOTS[kind], model.scale_size[kind]),
+        curve(BLUR_KNOTS[kind], model.scale_blur[kind]),
         torch.as_tensor(limb, device=like.device),
         tensor(model.slope3[kind])[:, None, None],
         float(model.scale3[kind]),
     )
-
-
-def _pieces(curve: tuple[torch.Tensor, torch.Tensor, float], x: torch.Tensor) -> torch.Tensor:
-    """Piecewise linear values at x (...)."""
-    (low, high), slope, first = curve
-    out = torch.full_like(x, first)
-    for a, b, k in zip(low.tolist(), high.tolist(), slope.tolist(), strict=True):
-        out.add_(x.clamp(a, b).sub_(a), alpha=k)
-    return out
 
 
 def _in_picture(axes: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
