@@ -58,6 +58,9 @@ class Errors:
     shake_deg: float = 0.0
     """White error of every joint's rotation."""
     step_m: float = 0.0
+    """White error of the step from frame to frame."""
+    speed_m_s: float = 0.0
+    """Slow error of the same."""
     height_m: float = 0.0
     """Slow error of the height of the pelvis."""
     contact: float = 0.0
@@ -66,7 +69,7 @@ class Errors:
     """Error of the proxies, normalised units."""
 
 
-USUAL = Errors(0.06, 0.02, 0.01, 3.0, 4.0, 0.3, 0.006, 0.03, 0.1, 0.003)
+USUAL = Errors(0.06, 0.02, 0.01, 3.0, 4.0, 0.3, 0.004, 0.08, 0.03, 0.1, 0.003)
 
 
 def made_walk(frames: int = 120, heading_deg: float = 50.0, **camera) -> World:
@@ -146,6 +149,7 @@ def see(world: World, errors: Errors, seed: int = 0, masked: np.ndarray | None =
     up = (axis_angle_to_matrix(tilt) @ up_true[:, None])[..., 0]
 
     step = np.diff(world.pelvis_m, axis=0, prepend=world.pelvis_m[:1]) + errors.step_m * rng.normal(size=(T, 3))
+    step += errors.speed_m_s / RATE_HZ * smooth(rng, T, 0.7, 3)
     feet = feet_of(world.R_local, world.pelvis_m)
     truth = contact_labels(feet, RATE_HZ)
     wrong = slow(rng, T, 0.1, 4) > np.quantile(rng.normal(size=20000), 1 - errors.contact) if errors.contact else False

@@ -13,7 +13,8 @@ from .world_track import WorldTrack
 def assemble(track: WorldTrack, index: Sequence[int], stamps_s: Sequence[float], camera: Camera) -> list[MotionFrame]:
     """Motion frames of a track that has one row for every frame of the source.
 
-    index, stamps_s: (T,) numbers and time stamps of the source's frames. camera: intrinsics of all of them.
+    index, stamps_s: (T,) numbers and time stamps of the source's frames. camera: intrinsics of all of them. Raises
+    ValueError where their numbers differ.
     """
     f32 = np.float32
     poses = matrix_to_axis_angle(np.asarray(track.R_local, np.float64)).astype(f32)
@@ -34,5 +35,5 @@ def assemble(track: WorldTrack, index: Sequence[int], stamps_s: Sequence[float],
             measured=track.measured[i] & track.present[i],
             reprojection_error=float(track.reprojection_error[i]),
         )
-        for i, (number, stamp) in enumerate(zip(index, stamps_s, strict=True))
+        for i, number, stamp in zip(range(track.frames), index, stamps_s, strict=True)
     ]

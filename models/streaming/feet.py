@@ -27,6 +27,10 @@ _FADE_FRAMES = 6
 """A correction fades over so many frames where no other stance is near."""
 _FLAT_FRAMES = 4
 """A foot is laid flat over so many frames before it stands, and let go over as many after."""
+SINK_M = 0.003
+"""A foot that stands on one point may dip into the floor by so much; then it is lifted."""
+_LEVEL_M = 0.003
+"""Heel and ball whose heights differ by less are level."""
 TOUCH_M = 0.12
 """A point higher than this does not touch, whatever the networks say."""
 
@@ -58,7 +62,7 @@ def set_feet(pelvis_m: np.ndarray, legs: Legs, contact: np.ndarray, settings: Wo
     target = ankle + shift
     lowest = (target[:, :, None, 1] + sole_points(legs.person, R_ankle, R_toes)[..., 1]).min(-1)
     free = ~stands.reshape(T, 2, 2).any(-1)
-    target[..., 1] += np.where(free, np.maximum(0.0, -lowest), 0.0)
+    target[..., 1] += np.where(free, np.maximum(0.0, -lowest), np.maximum(0.0, -lowest - SINK_M))
     pelvis = pelvis_m.copy()
     pelvis[:, 1] -= _smooth_drop(drop_needed(legs, pelvis_m, target, ~free))
     return Placed(pelvis, reach(legs, target - pelvis[:, None], R_ankle, R_toes), stands)
@@ -71,9 +75,17 @@ def stances(contact: np.ndarray, heights_m: np.ndarray) -> np.ndarray:
     out = np.zeros(likely.shape, bool)
     for k in range(likely.shape[1]):
         out[:, k] = _hysteresis(likely[:, k])
+    out |= also_down(out, heights_m)
+    for k in range(likely.shape[1]):
         _turn_over_short(out[:, k], False, round(_GAP_S * RATE_HZ))
         _turn_over_short(out[:, k], True, round(_SHORT_S * RATE_HZ))
     return out
+
+
+def also_down(stands: np.ndarray, heights_m: np.ndarray) -> np.ndarray:
+    """(T, 4) bool: points that are no higher than the other point of their foot, which stands (T, 4)."""
+    other, height = stands.reshape(-1, 2)[:, ::-1], heights_m.reshape(-1, 2)
+    return (other & (height <= height[:, ::-1] + _LEVEL_M)).reshape(stands.shape)
 
 
 def _hysteresis(x: np.ndarray) -> np.ndarray:

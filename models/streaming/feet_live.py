@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .blend import between, smoothstep
-from .feet import TOUCH_M, Placed, drop_needed, lean_of
+from .feet import SINK_M, TOUCH_M, Placed, also_down, drop_needed, lean_of
 from .legs import Legs, foot_points, heading_of, reach, sole_points
 from .world_settings import WorldSettings
 
@@ -67,7 +67,7 @@ class LiveFeet:
             target[0, side] += foot.shift_m
         free = np.array([[foot.bearing is None for foot in self._feet]])
         lowest = (target[:, :, None, 1] + sole_points(legs.person, R_ankle, R_toes)[..., 1]).min(-1)
-        target[..., 1] += np.where(free, np.maximum(0.0, -lowest), 0.0)
+        target[..., 1] += np.where(free, np.maximum(0.0, -lowest), np.maximum(0.0, -lowest - SINK_M))
         need = float(drop_needed(legs, pelvis_m, target, ~free)[0])
         self._drop = min(self._drop + _DROP_M, need) if need > self._drop else max(need, 0.9 * self._drop)
         pelvis = pelvis_m - [0.0, self._drop, 0.0]
@@ -80,6 +80,7 @@ class LiveFeet:
     def _judge(self, foot: _Foot, contact: np.ndarray, height: np.ndarray, lean: float, R: np.ndarray) -> None:
         low = height < TOUCH_M
         foot.stands = np.where(foot.stands, contact > _OFF, contact > _ON) & low
+        foot.stands = foot.stands | also_down(foot.stands[None], height[None])[0]
         both = bool(foot.stands.all())
         if both and lean > np.radians(self._settings.max_flatten_deg):
             both = False

@@ -34,6 +34,7 @@ from .person import Person, body_height_m, of_height, proxy_points_m
 from .records import RATE_HZ, Estimate
 from .root_smoother import smooth_places
 from .root_terms import root_terms
+from .sightlines import sightlines
 from .static_camera import (
     StaticCamera,
     camera_on_floor,
@@ -82,11 +83,11 @@ def world_of_take(
         np.asarray(estimate.up_cam, np.float64), visible * uprightness(estimate.R_cam_root, estimate.up_cam), settings
     )
     camera = _camera(estimate, person, R_local, view, visible, up, sigma, settings)
-    world, _ = sequence_to_world(human_frames(estimate, camera.R_cam_human, person.joints_m[0]), person.joints_m[0])
+    world, _ = sequence_to_world(human_frames(estimate, camera.R_cam_world, person.joints_m[0]), person.joints_m[0])
     R_local[:, 0] = world.R_world_root
 
     parts = [
-        _segment(slice(begin, end), estimate, world, person, R_local, view, present, camera, settings)
+        _segment(slice(begin, end), estimate, world, observed, person, R_local, view, present, camera, settings)
         for begin, end in segments
     ]
     T = len(present)
@@ -212,12 +213,12 @@ def _camera(
             up, up_sigma_rad, evidence.equations(agreed, camera_m, settings.robust_sigmas)
         )
     assert camera_m is not None
-    return StaticCamera(agreed, camera_m)
+    return StaticCamera.of(agreed, camera_m)
 
 
 def _upright(legs: Legs, up: np.ndarray) -> Legs:
     """Legs seen from the camera, with their places in a space whose Y is ``up`` (3,)."""
-    R = StaticCamera(up, 0.0).R_cam_world
+    R = StaticCamera.of(up, 0.0).R_cam_world
     return replace(legs, hip_m=legs.hip_m @ R, knee_m=legs.knee_m @ R, ankle_m=legs.ankle_m @ R)
 
 
@@ -234,6 +235,7 @@ def _segment(
     rows: slice,
     estimate: Estimate,
     world: WorldFrame,
+    observed: Observed,
     person: Person,
     R_local: np.ndarray,
     view: _View,
@@ -250,6 +252,9 @@ def _segment(
     place = (world.trans_world_m + person.joints_m[0] - centre)[rows]
     step = np.diff(world.ground_m, axis=0, prepend=world.ground_m[:1])[rows]
     height = quiet_heights(legs, np.asarray(estimate.height_m, np.float64)[rows], share)
+    depth = np.linalg.norm(place, axis=-1)
+    looks = observed.map(lambda a: a[rows])
+    sight = sightlines(legs, looks, camera.R_cam_world, camera.height_m, depth, contact, settings)
     terms = root_terms(
         place,
         np.asarray(estimate.root_sigma_m, np.float64)[rows],
@@ -258,6 +263,7 @@ def _segment(
         height,
         contact,
         present[rows],
+        sight,
         camera.height_m,
         settings,
     )

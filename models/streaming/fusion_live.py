@@ -18,12 +18,13 @@ from ..world import to_world
 from .feet_live import LiveFeet
 from .fusion import hand_times, leg_times, reprojection_error, resized, trusted_contact
 from .groups import LEGS, Hysteresis, confidence_of_groups, hands_seen, legs_seen, present_in
-from .held import POSTURE_S, LiveShare, blend_legs, quiet_height, quiet_legs, relax_hands, relaxed_hands, sits
+from .held import POSTURE_S, LiveSeat, LiveShare, blend_legs, quiet_height, quiet_legs, relax_hands, relaxed_hands
 from .legs import Legs, heading_of, legs_of
 from .person import Person, of_height
 from .records import RATE_HZ, Estimate
 from .root_smoother import PlaceFilter
-from .root_terms import root_terms
+from .root_terms import RootTerms, root_terms
+from .sightlines import sightlines
 from .static_camera import StaticCamera, camera_on_floor, floor_evidence, human_frames, uprightness, vertical_sigma
 from .world_settings import WorldSettings
 from .world_track import WorldTrack
@@ -67,7 +68,7 @@ class _RunningCamera:
         self._H, self._b = self._keep * self._H + H, self._keep * self._b + b
         sigma = vertical_sigma(self._spread / max(self._weight, 1e-9), self._weight, self._settings)
         agreed, camera_m = camera_on_floor(up, sigma, (self._H, self._b))
-        self.camera = StaticCamera(agreed, camera_m)
+        self.camera = StaticCamera.of(agreed, camera_m)
         return self.camera
 
 
@@ -100,7 +101,7 @@ class LiveWorld:
         self._hysteresis = Hysteresis(self._settings)
         self._hands = [LiveShare(hand_times(self._settings)) for _ in range(2)]
         self._legs = [LiveShare(leg_times(self._settings)) for _ in range(2)]
-        self._seated = 0.0
+        self._seat = LiveSeat()
         self._last: WorldTrack | None = None
         self._centre_m: np.ndarray | None = None
         self._missing_s = np.inf
@@ -144,11 +145,11 @@ class LiveWorld:
         person = self._person.person
         R = np.tile(np.eye(3), (1, NUM_JOINTS, 1, 1))
         R[:, 25:] = relaxed_hands()
-        pelvis = np.array([[0.0, quiet_height(person, np.zeros(1), np.zeros(1, bool))[0], 0.0]])
+        pelvis = np.array([[0.0, quiet_height(person, np.zeros(1), np.zeros(1))[0], 0.0]])
         here = pelvis * [1.0, 0.0, 1.0]
-        R = quiet_legs(legs_of(person, R), pelvis, here, np.eye(3)[None], np.zeros(1, bool)).into(R)
+        R = quiet_legs(legs_of(person, R), pelvis, here, np.eye(3)[None], np.zeros(1)).into(R)
         up = np.array([0.0, -np.cos(np.radians(_PITCH_DEG)), -np.sin(np.radians(_PITCH_DEG))])
-        T = StaticCamera(up, _HEIGHT_M).T_cam_world(np.array([0.0, 0.0, -_DISTANCE_M]))
+        T = StaticCamera.of(up, _HEIGHT_M).T_cam_world(np.array([0.0, 0.0, -_DISTANCE_M]))
         return self._track(
             person, R, pelvis, T, np.zeros((1, 4)), np.zeros((1, 8)), np.zeros((1, 8), bool), np.nan, True
         )
@@ -166,10 +167,10 @@ class LiveWorld:
         R = np.concatenate([np.asarray(estimate.R_cam_root, np.float64)[:, None], estimate.R_local], axis=1)
         camera = self._see_camera(estimate, legs_of(person, R), contact, visible, share)
         rest = person.joints_m[0]
-        world, _ = to_world(human_frames(estimate, camera.R_cam_human, rest), rest)
+        world, _ = to_world(human_frames(estimate, camera.R_cam_world, rest), rest)
         R[:, 0] = world.R_world_root
         legs = legs_of(person, R)
-        terms = self._terms(estimate, camera, legs, contact, share, present)
+        terms = self._terms(estimate, observed, camera, legs, contact, share, present)
         pelvis = self._filter.push(terms)[None].copy()
         points = legs.points_m()
         self._feet_before = (points[0], contact[0])
@@ -195,25 +196,36 @@ class LiveWorld:
             return self._camera.camera
         up_cam = np.asarray(estimate.up_cam, np.float64)
         up = self._camera.vertical(up_cam[0], float(visible[0] * uprightness(estimate.R_cam_root, up_cam)[0]))
-        R = StaticCamera(up, 0.0).R_cam_world
-        level = replace(legs, hip_m=legs.hip_m @ R, knee_m=legs.knee_m @ R, ankle_m=legs.ankle_m @ R)
-        height = self._height(level, np.asarray(estimate.height_m, np.float64), share)
+        height = self._height(legs, up, np.asarray(estimate.height_m, np.float64), share)
         root = np.asarray(estimate.root_cam_m, np.float64)
         along = np.asarray(estimate.root_sigma_m[:, 1], np.float64)
         return self._camera.push(root, root[:, None] + legs.points_m(), height, contact, visible, along, up)
 
-    def _height(self, legs: Legs, height_m: np.ndarray, share: np.ndarray) -> np.ndarray:
+    def _height(self, legs: Legs, up: np.ndarray, height_m: np.ndarray, share: np.ndarray) -> np.ndarray:
         """(1,) height of the pelvis, a guess that fits quiet legs where they are not seen."""
         if share.max() >= 0.5:
             return height_m
-        self._seated += (float(sits(legs, height_m)[0]) - self._seated) / (POSTURE_S * RATE_HZ)
-        return quiet_height(legs.person, height_m, np.array([self._seated > 0.5]))
+        R = StaticCamera.of(up, 0.0).R_cam_world
+        legs = replace(legs, hip_m=legs.hip_m @ R, knee_m=legs.knee_m @ R, ankle_m=legs.ankle_m @ R)
+        self._seat.push(legs, height_m)
+        return quiet_height(legs.person, height_m, self._seat.seated)
 
-    def _terms(self, estimate: Estimate, camera: StaticCamera, legs: Legs, contact, share, present: bool):
+    def _terms(
+        self,
+        estimate: Estimate,
+        observed: Observed,
+        camera: StaticCamera,
+        legs: Legs,
+        contact: np.ndarray,
+        share: np.ndarray,
+        present: bool,
+    ) -> RootTerms:
         place = np.asarray(estimate.root_cam_m, np.float64) @ camera.R_cam_world
         height = np.asarray(estimate.height_m, np.float64)
         if share.max() < 0.5:
-            height = quiet_height(legs.person, height, np.array([self._seated > 0.5]))
+            height = quiet_height(legs.person, height, self._seat.seated)
+        depth = np.linalg.norm(place, axis=-1)
+        sight = sightlines(legs, observed, camera.R_cam_world, camera.height_m, depth, contact, self._settings)
         feet_before, contact_before = self._feet_before or (None, None)
         return root_terms(
             place,
@@ -223,6 +235,7 @@ class LiveWorld:
             height,
             contact,
             np.array([present]),
+            sight,
             camera.height_m,
             self._settings,
             feet_before,
@@ -241,8 +254,7 @@ class LiveWorld:
         self._quiet = place + follow * (here - place), heading_of(facing + follow * (heading - facing))
         if (share >= 1).all():
             return R, contact
-        seated = np.array([self._seated > 0.5])
-        quiet = quiet_legs(legs, pelvis, self._quiet[0][None], self._quiet[1][None], seated)
+        quiet = quiet_legs(legs, pelvis, self._quiet[0][None], self._quiet[1][None], self._seat.seated)
         held = np.repeat(share, 2, axis=-1)
         return blend_legs(R, quiet.into(R), share), contact * held + 1 - held
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..motion import GROUP_NAMES
 from ..observed import Observed
-from ..proxies import BODY, LEFT_HAND, PROXY_NAMES, RIGHT_HAND
+from ..proxies import BODY, LEFT_HAND, NUM_PROXIES, PROXY_NAMES, RIGHT_HAND
 from ..solver.assemble import group_confidence
 from .world_settings import WorldSettings
 
@@ -12,6 +12,8 @@ HANDS = np.array([GROUP_NAMES.index(f"{s}_hand") for s in ("left", "right")])
 LEGS = np.array([GROUP_NAMES.index(f"{s}_leg") for s in ("left", "right")])
 _USUAL_ERROR_M = np.array([0.04 if n in HANDS else 0.20 for n in range(len(GROUP_NAMES))])
 """Expected error of a group at which it counts half."""
+_MEANS = group_confidence(np.eye(NUM_PROXIES))
+"""(67, 8) proxy confidences times this are the groups'."""
 _SEEN = 0.2
 """Mean confidence from which a hand or a leg counts as in view."""
 _LEG_PROXIES = np.array([PROXY_NAMES.index(f"{s}_{j}") for s in ("left", "right") for j in ("knee", "ankle")])
@@ -26,7 +28,7 @@ def present_in(confidence: np.ndarray) -> np.ndarray:
 def confidence_of_groups(confidence: np.ndarray, group_error_m: np.ndarray) -> np.ndarray:
     """(T, 8) mean confidence of each group's proxies (T, 67), less where the networks expect a large error (T, 8)."""
     doubt = np.maximum(np.asarray(group_error_m, np.float64), 0.0) / _USUAL_ERROR_M
-    return group_confidence(np.asarray(confidence, np.float64)) / (1 + doubt**2)
+    return np.asarray(confidence, np.float64) @ _MEANS / (1 + doubt**2)
 
 
 class Hysteresis:
@@ -51,10 +53,10 @@ class Hysteresis:
 def hands_seen(observed: Observed) -> np.ndarray:
     """(T, 2) bool: the left and the right hand are in view."""
     c = observed.confidence
-    return np.stack([c[..., part].mean(-1) > _SEEN for part in (LEFT_HAND, RIGHT_HAND)], axis=-1)
+    return c[..., LEFT_HAND.start : RIGHT_HAND.stop].reshape(*c.shape[:-1], 2, -1).mean(-1) > _SEEN
 
 
 def legs_seen(observed: Observed) -> np.ndarray:
     """(T, 2) bool: the left and the right leg are in view, be it the knee alone."""
     c = observed.confidence[..., _LEG_PROXIES]
-    return np.stack([c[..., :2].max(-1) > _SEEN, c[..., 2:].max(-1) > _SEEN], axis=-1)
+    return c.reshape(*c.shape[:-1], 2, 2).max(-1) > _SEEN

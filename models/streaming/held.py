@@ -74,19 +74,20 @@ class LiveShare:
         self._times = times
         self._unseen_s = np.inf
         self._level = 0.0
-        self._begun = False
+        self._first = True
 
     def push(self, seen: bool) -> float:
         """Share in the frame that shows the part, or not."""
-        if seen and not self._begun:
+        if seen and self._first:
             self._level = 1.0
-        self._begun |= seen
+        self._first = False
         self._unseen_s = 0.0 if seen else self._unseen_s + 1 / RATE_HZ
         if seen:
             self._level = min(1.0, self._level + 1 / (RATE_HZ * self._times.return_s))
         elif self._unseen_s > self._times.wait_s:
             self._level = max(0.0, self._level - 1 / (RATE_HZ * self._times.relax_s))
-        return float(smoothstep(np.array(self._level)))
+        u = self._level
+        return u**3 * (u * (6 * u - 15) + 10)
 
 
 def sits(legs: Legs, height_m: np.ndarray) -> np.ndarray:
@@ -98,23 +99,46 @@ def sits(legs: Legs, height_m: np.ndarray) -> np.ndarray:
 
 
 def seated_take(legs: Legs, height_m: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """(T,) bool: whether the person sits, from the frames around in which the legs are ``hidden`` (T,)."""
+    """(T,) 0 to 1, smoothly: whether the person sits, from the frames around in which the legs are ``hidden`` (T,)."""
     sigma, w = POSTURE_S * RATE_HZ, hidden.astype(np.float64)
     votes = gaussian_filter1d(sits(legs, height_m) * w, sigma, mode="nearest")
-    return votes > 0.5 * gaussian_filter1d(w, sigma, mode="nearest")
+    seated = votes > 0.5 * gaussian_filter1d(w, sigma, mode="nearest")
+    return gaussian_filter1d(seated.astype(np.float64), sigma / 3, mode="nearest")
+
+
+class LiveSeat:
+    """The same from one frame to the next."""
+
+    def __init__(self) -> None:
+        self._vote: float | None = None
+        self._share = 0.0
+
+    def push(self, legs: Legs, height_m: np.ndarray) -> None:
+        """One more frame, in which the legs are hidden."""
+        sits_now = float(sits(legs, height_m)[0])
+        if self._vote is None:
+            self._vote = self._share = sits_now
+        self._vote += (sits_now - self._vote) / (POSTURE_S * RATE_HZ)
+        step = 1 / (POSTURE_S * RATE_HZ)
+        self._share += float(np.clip((self._vote > 0.5) - self._share, -step, step))
+
+    @property
+    def seated(self) -> np.ndarray:
+        """(1,) 0 to 1: whether the person sits."""
+        return smoothstep(np.array([self._share]))
 
 
 def quiet_height(person: Person, height_m: np.ndarray, seated: np.ndarray) -> np.ndarray:
     """(T,) height of the pelvis of a person whose legs are not seen: one who stands stands nearly straight."""
     standing = person.standing_m
-    return np.where(seated, height_m, np.clip(height_m, _STANDS_AT * standing, standing))
+    return seated * height_m + (1 - seated) * np.clip(height_m, _STANDS_AT * standing, standing)
 
 
 def quiet_legs(legs: Legs, pelvis_m: np.ndarray, feet_m: np.ndarray, R_heading: np.ndarray, seated: np.ndarray) -> Legs:
     """Legs that stand or sit quietly, feet flat on the floor.
 
     pelvis_m: (T, 3). feet_m: (T, 3) the place that the feet stand under, level with the pelvis' own when nobody moves;
-    R_heading: (T, 3, 3) turn about Y that they face. seated: (T,) bool.
+    R_heading: (T, 3, 3) turn about Y that they face. seated: (T,) 0 for standing to 1 for sitting.
     """
     person = legs.person
     thigh, shank = (np.linalg.norm(x, axis=-1) for x in (person.thigh_m, person.shank_m))
@@ -122,7 +146,7 @@ def quiet_legs(legs: Legs, pelvis_m: np.ndarray, feet_m: np.ndarray, R_heading: 
     hip_y = pelvis_m[:, None, 1] + legs.hip_m[..., 1]
     # the thigh of a person who sits comes down to a knee right above the foot
     fall = np.clip(hip_y - person.ankle_height_m - shank, -0.5 * thigh, 0.98 * thigh)
-    ahead = np.where(seated[:, None], np.sqrt(thigh**2 - fall**2), 0.0)
+    ahead = seated[:, None] * np.sqrt(thigh**2 - fall**2)
     place = np.zeros((len(pelvis_m), 2, 3))
     place[..., 0], place[..., 2] = hips[:, 0], hips[:, 2] + ahead
     ankle = feet_m[:, None] + apply(R_heading[:, None], place)
@@ -130,8 +154,8 @@ def quiet_legs(legs: Legs, pelvis_m: np.ndarray, feet_m: np.ndarray, R_heading: 
     out = axis_angle_to_matrix(np.array([[0.0, _TOE_OUT_RAD, 0], [0, -_TOE_OUT_RAD, 0]]))
     R_foot = R_heading[:, None] @ out
     # bent a little at first, so that the knee knows its side
-    R_hip = R_heading[:, None] @ _about_x(np.where(seated, -1.3, -0.15))[:, None] @ out
-    R_knee = R_heading[:, None] @ _about_x(np.where(seated, 0.1, 0.15))[:, None] @ out
+    R_hip = R_heading[:, None] @ _about_x(-0.15 - 1.15 * seated)[:, None] @ out
+    R_knee = R_heading[:, None] @ _about_x(0.15 - 0.05 * seated)[:, None] @ out
     knee = legs.hip_m + apply(R_hip, person.thigh_m)
     start = Legs(
         person, legs.R_root, R_hip, R_knee, R_foot, R_foot, legs.hip_m, knee, knee + apply(R_knee, person.shank_m)

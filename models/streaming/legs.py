@@ -10,6 +10,7 @@ import numpy as np
 from ..rotations import axis_angle_to_matrix
 from .person import ANKLE, HIP, KNEE, TOES, Person
 
+_NEXT, _AFTER = np.array([1, 2, 0]), np.array([2, 0, 1])
 _STRETCH = 0.9995
 """A leg is never longer than this share of its bones."""
 _SOFT = 0.985
@@ -104,8 +105,8 @@ def reach(legs: Legs, ankle_m: np.ndarray, R_ankle: np.ndarray, R_toes: np.ndarr
     person = legs.person
     thigh, shank = legs.knee_m - legs.hip_m, legs.ankle_m - legs.knee_m
     now, want = legs.ankle_m - legs.hip_m, ankle_m - legs.hip_m
-    length = np.linalg.norm(person.thigh_m, axis=-1) + np.linalg.norm(person.shank_m, axis=-1)
-    now_m, want_m = np.linalg.norm(now, axis=-1), np.linalg.norm(want, axis=-1)
+    length = person.leg_m
+    now_m, want_m = np.sqrt(_dot(now, now)), np.sqrt(_dot(want, want))
     # a leg that the networks stretch further than a soft reach allows may stay as it is
     limit = np.maximum(softened(want_m / length), np.minimum(now_m, want_m) / length) * length
     distance = np.minimum(want_m, np.minimum(limit, _STRETCH * length))
@@ -113,7 +114,7 @@ def reach(legs: Legs, ankle_m: np.ndarray, R_ankle: np.ndarray, R_toes: np.ndarr
     a1, a2 = _dot(thigh, axis), _dot(shank, axis)
     p1, p2 = thigh - a1[..., None] * axis, shank - a2[..., None] * axis
     product = np.sqrt(_dot(p1, p1) * _dot(p2, p2))
-    bend = np.arctan2(_dot(np.cross(p1, p2), axis), _dot(p1, p2))
+    bend = np.arctan2(_dot(_cross(p1, p2), axis), _dot(p1, p2))
     lengths2 = (person.thigh_m**2).sum(-1) + (person.shank_m**2).sum(-1)
     cosine = (distance**2 - lengths2 - 2 * a1 * a2) / np.maximum(2 * product, 1e-9)
     wanted = np.arccos(np.clip(cosine, -1.0, 1.0))
@@ -134,9 +135,9 @@ def softened(share: np.ndarray) -> np.ndarray:
 
 def shortest_rotation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(..., 3, 3) the smallest rotation of directions a to directions b (..., 3), which must not be opposite."""
-    a = a / np.linalg.norm(a, axis=-1, keepdims=True)
-    b = b / np.linalg.norm(b, axis=-1, keepdims=True)
-    w = np.cross(a, b)
+    a = a / np.sqrt(_dot(a, a))[..., None]
+    b = b / np.sqrt(_dot(b, b))[..., None]
+    w = _cross(a, b)
     c = _dot(a, b)[..., None, None]
     K = np.zeros((*w.shape, 3))
     K[..., 0, 1], K[..., 0, 2], K[..., 1, 2] = -w[..., 2], w[..., 1], -w[..., 0]
@@ -159,6 +160,10 @@ def heading_of(R: np.ndarray) -> np.ndarray:
 def apply(R: np.ndarray, v: np.ndarray) -> np.ndarray:
     """R (..., 3, 3) times v (..., 3)."""
     return (R @ v[..., None])[..., 0]
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[..., _NEXT] * b[..., _AFTER] - a[..., _AFTER] * b[..., _NEXT]
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:

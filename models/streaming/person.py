@@ -5,10 +5,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..body import BodyModel, forward_kinematics
+from ..body import BodyModel
 from ..markers import contact_rig, sole_rig
 from ..proxies import BODY
-from ..skeleton import JOINT_NAMES, NUM_BODY_JOINTS
+from ..skeleton import JOINT_NAMES, NUM_BODY_JOINTS, PARENTS
 from ..solver.rigs import build_rigs
 from ..solver.shape import stature
 
@@ -59,6 +59,8 @@ class Person:
     """(2, 3) hip to knee."""
     shank_m: np.ndarray
     """(2, 3) knee to ankle."""
+    leg_m: np.ndarray
+    """(2,) length of thigh and shank."""
     instep_m: np.ndarray
     """(2, 3) ankle to the joint of the toes."""
     heel_m: np.ndarray
@@ -83,12 +85,14 @@ class Person:
             return pair[0] + pair[1][..., : len(betas)] @ betas
 
         joints = at(shapes.joints)
+        thigh, shank = joints[KNEE] - joints[HIP], joints[ANKLE] - joints[KNEE]
         contact, soles = at(shapes.contact).reshape(2, 2, 3), at(shapes.soles).reshape(2, 4, 3)
         return cls(
             betas,
             joints,
-            joints[KNEE] - joints[HIP],
-            joints[ANKLE] - joints[KNEE],
+            thigh,
+            shank,
+            np.linalg.norm(thigh, axis=-1) + np.linalg.norm(shank, axis=-1),
             joints[TOES] - joints[ANKLE],
             contact[:, 0] - joints[ANKLE],
             contact[:, 1] - joints[TOES],
@@ -97,11 +101,6 @@ class Person:
             shapes.proxy_joint,
             float(body_height_m(model, betas)),
         )
-
-    @property
-    def leg_m(self) -> np.ndarray:
-        """(2,) length of thigh and shank."""
-        return np.linalg.norm(self.thigh_m, axis=-1) + np.linalg.norm(self.shank_m, axis=-1)
 
     @property
     def ankle_height_m(self) -> float:
@@ -133,6 +132,10 @@ def body_height_m(model: BodyModel, betas: np.ndarray) -> np.ndarray:
 def proxy_points_m(person: Person, R_local: np.ndarray, pelvis_m: np.ndarray) -> np.ndarray:
     """(T, 25, 3) body proxies where the landmark networks mark them, for local rotations (T, 55, 3, 3), row 0 the
     root, and pelvis places (T, 3)."""
-    R, p = forward_kinematics(R_local, person.joints_m, pelvis_m - person.joints_m[0])
+    R, p = [R_local[:, 0]], [pelvis_m]
+    for j in range(1, NUM_BODY_JOINTS):
+        above = PARENTS[j]
+        R.append(R[above] @ R_local[:, j])
+        p.append(p[above] + R[above] @ (person.joints_m[j] - person.joints_m[above]))
     j = person.proxy_joint
-    return p[:, j] + (R[:, j] @ person.proxies_m[..., None])[..., 0]
+    return np.stack(p, axis=1)[:, j] + (np.stack(R, axis=1)[:, j] @ person.proxies_m[..., None])[..., 0]

@@ -26,10 +26,8 @@ def smooth_places(terms: RootTerms, iterations: int) -> np.ndarray:
 
 def _solve(terms: RootTerms) -> np.ndarray:
     T = len(terms.place_m)
-    D = terms.place_W + _LOOSE * np.eye(3)
-    b = (terms.place_W @ terms.place_m[..., None])[..., 0] + _LOOSE * terms.place_m
-    D[:, 1, 1] += terms.height_w.sum(1)
-    b[:, 1] += (terms.height_w * terms.height_m).sum(1)
+    D, b = terms.alone()
+    D, b = D + _LOOSE * np.eye(3), b + _LOOSE * terms.place_m
     diagonal, below = np.zeros((T, 3)), np.zeros((3, T, 3))
     w, wd = terms.move_w.sum(1), (terms.move_w * terms.move_m).sum(1)
     diagonal += w
@@ -78,8 +76,7 @@ class PlaceFilter:
         best, cov = _updated(mean, P, terms)
         if self._mean is not None:
             for _ in range(iterations):
-                at = np.stack([best[3:6], best[:3]])
-                best, cov = _updated(mean, P, _reweighted_last(terms, at))
+                best, cov = _updated(mean, P, terms.reweighted(best[None, :3], best[3:6]))
         self._mean, self._P, self._known = best, cov, self._known + 1
         return best[:3]
 
@@ -105,29 +102,11 @@ class PlaceFilter:
         return (F @ m).ravel(), predicted
 
 
-def _reweighted_last(terms: RootTerms, places_m: np.ndarray) -> RootTerms:
-    moved = (places_m[1] - places_m[0] - terms.move_m)[0]
-    r2 = (moved**2 * terms.move_w[0]).sum(-1, keepdims=True) / terms.robust**2
-    h2 = (places_m[1, 1] - terms.height_m) ** 2 * terms.height_w / terms.robust**2
-    return RootTerms(
-        terms.place_m,
-        terms.place_W,
-        terms.move_m,
-        terms.move_w / (1 + r2),
-        terms.height_m,
-        terms.height_w / (1 + h2),
-        terms.jerk_w,
-        terms.robust,
-    )
-
-
 def _updated(mean: np.ndarray, P: np.ndarray, terms: RootTerms) -> tuple[np.ndarray, np.ndarray]:
     """State and covariance after one frame's terms, in information form: all of them are about six numbers."""
     info, right = np.zeros((9, 9)), np.zeros(9)
-    info[:3, :3] = terms.place_W[0]
-    right[:3] = terms.place_W[0] @ terms.place_m[0]
-    info[1, 1] += terms.height_w[0].sum()
-    right[1] += terms.height_w[0] @ terms.height_m[0]
+    alone, place = terms.alone()
+    info[:3, :3], right[:3] = alone[0], place[0]
     w, wd = terms.move_w[0].sum(0), (terms.move_w[0] * terms.move_m[0]).sum(0)
     k = np.arange(3)
     info[k, k] += w

@@ -5,11 +5,12 @@ ray, weak along it), displacements p_t - p_(t-1) (the step over the ground; a fo
 heights, and the jerk of a person who moves.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .records import RATE_HZ
+from .sightlines import Sightlines
 from .world_settings import WorldSettings
 
 _SEEN_NOT = 0.02
@@ -32,16 +33,31 @@ class RootTerms:
     """(T, 5) height of the pelvis: as the networks say, then over each of the four contact points."""
     height_w: np.ndarray
     """(T, 5) inverse variance of that."""
+    sight: Sightlines
+    """What the sight lines of standing feet say of the place."""
     jerk_w: float
     """Inverse variance of a third difference per axis."""
     robust: float
     """Sigmas at which a displacement or a height begins to be an outlier."""
 
-    def reweighted(self, p: np.ndarray) -> "RootTerms":
-        """The terms with outliers against places p (T, 3) weighing less (Cauchy)."""
-        moved = np.diff(p, axis=0, prepend=p[:1])[:, None] - self.move_m
+    def alone(self) -> tuple[np.ndarray, np.ndarray]:
+        """Information (T, 3, 3) and its product with the place (T, 3), of everything that concerns one frame alone."""
+        s = self.sight
+        W = self.place_W + np.einsum("tki,tk,tkj->tij", s.ahead, s.weight, s.ahead)
+        b = (self.place_W @ self.place_m[..., None])[..., 0]
+        b = b + ((s.weight * s.distance_m)[..., None] * s.ahead).sum(1)
+        W[:, 1, 1] += self.height_w.sum(1)
+        b[:, 1] += (self.height_w * self.height_m).sum(1)
+        return W, b
+
+    def reweighted(self, p: np.ndarray, before: np.ndarray | None = None) -> "RootTerms":
+        """The terms with outliers against places p (T, 3) weighing less (Cauchy). before: (3,) the place of the frame
+        before the first, where there is one."""
+        moved = np.diff(p, axis=0, prepend=p[:1] if before is None else before[None])[:, None] - self.move_m
         r2 = (moved**2 * self.move_w).sum(-1, keepdims=True) / self.robust**2
         h2 = (p[:, 1:2] - self.height_m) ** 2 * self.height_w / self.robust**2
+        off = (self.sight.ahead * p[:, None]).sum(-1) - self.sight.distance_m
+        s2 = off**2 * self.sight.weight / self.robust**2
         return RootTerms(
             self.place_m,
             self.place_W,
@@ -49,21 +65,7 @@ class RootTerms:
             self.move_w / (1 + r2),
             self.height_m,
             self.height_w / (1 + h2),
-            self.jerk_w,
-            self.robust,
-        )
-
-    def rows(self, rows: slice) -> "RootTerms":
-        """Some of the frames, as a chain of their own."""
-        move_w = self.move_w[rows].copy()
-        move_w[:1] = 0
-        return RootTerms(
-            self.place_m[rows],
-            self.place_W[rows],
-            self.move_m[rows],
-            move_w,
-            self.height_m[rows],
-            self.height_w[rows],
+            replace(self.sight, weight=self.sight.weight / (1 + s2)),
             self.jerk_w,
             self.robust,
         )
@@ -77,6 +79,7 @@ def root_terms(
     height_m: np.ndarray,
     contact: np.ndarray,
     seen: np.ndarray,
+    sight: Sightlines,
     camera_height_m: float,
     settings: WorldSettings,
     feet_before_m: np.ndarray | None = None,
@@ -106,7 +109,7 @@ def root_terms(
     if first:
         move_w[:1] = 0.0
 
-    slow = max(1.0, settings.across_memory_s * RATE_HZ)
+    slow = max(1.0, settings.foot_memory_s * RATE_HZ)
     height = np.concatenate([height_m[:, None], -feet_m[..., 1]], axis=1)
     height_w = np.empty((T, 5))
     height_w[:, 0] = weight / (settings.height_sigma_m**2 * max(1.0, settings.depth_memory_s * RATE_HZ))
@@ -119,6 +122,7 @@ def root_terms(
         move_w,
         height,
         height_w,
+        sight,
         jerk**-2,
         settings.robust_sigmas,
     )

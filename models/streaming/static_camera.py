@@ -23,27 +23,22 @@ _LEVEL = np.diag([1.0, -1.0, -1.0])
 class StaticCamera:
     """A camera that stands still over the floor."""
 
-    up_cam: np.ndarray
-    """(3,) unit vector against gravity, in the camera's axes."""
+    R_cam_world: np.ndarray
+    """(3, 3) rotation of the world to the camera; the camera looks along -Z."""
     height_m: float
     """Height above the floor."""
 
-    @property
-    def R_cam_human(self) -> np.ndarray:
-        """(3, 3) rotation of a human space (Y up, any heading) to the camera."""
-        return upright_rotation(self.up_cam)
-
-    @property
-    def R_cam_world(self) -> np.ndarray:
-        """(3, 3) rotation of the world to the camera; the camera looks along -Z."""
-        R = self.R_cam_human
-        return R @ heading_rotation(R).T
+    @classmethod
+    def of(cls, up_cam: np.ndarray, height_m: float) -> "StaticCamera":
+        """The camera in whose axes ``up_cam`` (3,) points against gravity."""
+        R = upright_rotation(up_cam)
+        return cls(R @ heading_rotation(R).T, height_m)
 
     def T_cam_world(self, origin_m: np.ndarray) -> np.ndarray:
         """(4, 4) for a world whose origin is ``origin_m`` (3,), seen from the point on the floor under the camera."""
         T = np.eye(4)
         T[:3, :3] = self.R_cam_world
-        T[:3, 3] = T[:3, :3] @ (np.asarray(origin_m) - [0.0, self.height_m, 0.0])
+        T[:3, 3] = self.R_cam_world @ (np.asarray(origin_m) - [0.0, self.height_m, 0.0])
         return T
 
 

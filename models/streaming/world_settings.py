@@ -27,17 +27,23 @@ class WorldSettings:
     # The place of the person.
     depth_memory_s: float = 1.0
     """How long an error of the place along the ray lasts: so many frames count as one."""
-    across_memory_s: float = 0.1
+    across_memory_s: float = 0.3
     """The same across the ray."""
     step_sigma_m: float = 0.008
     """Error of the displacement from frame to frame, over the ground."""
-    contact_speed_sigma_m: float = 0.006
+    contact_speed_sigma_m: float = 0.012
     """Movement left in a foot point that stands, from frame to frame."""
     contact_height_sigma_m: float = 0.025
     """Error of the height of a foot point that stands, with the legs as the networks bend them."""
+    foot_memory_s: float = 0.1
+    """How long such an error lasts."""
     height_sigma_m: float = 0.06
     """Error of the height of the pelvis above the ground."""
-    jerk_sigma_m_s3: float = 60.0
+    sightline_sigma: float = 0.008
+    """Error of the direction to a foot, radians: of the proxy and of the vertical."""
+    sightline_memory_s: float = 0.3
+    """How long such an error lasts."""
+    jerk_sigma_m_s3: float = 25.0
     """Jerk of the pelvis of a person who moves."""
     robust_sigmas: float = 2.5
     """Residual, in sigmas, at which a contact or a step begins to count as an outlier."""
