@@ -5,12 +5,14 @@ Here a body rests on whatever part of it is lowest; a maker only sees to it that
 
 import numpy as np
 
+from ...models.skeleton import JOINT_NAMES
 from .variety_keys import Key
 from .variety_limbs import rest, rx, ry, set_arm, set_head, set_leg, set_trunk
 from .variety_rig import (
     ANKLE,
     HIP,
     KNEE,
+    SIDES,
     TOE,
     WRIST,
     J,
@@ -97,6 +99,22 @@ def _settle_leg(rig: Rig, R: np.ndarray, side: int) -> None:
     R[[HIP[side], KNEE[side]]] = chosen[[HIP[side], KNEE[side]]]
 
 
+def _clear_arms(stage: Stage, R: np.ndarray) -> None:
+    """Draw the arms anew until they do not lift the body off the floor; in place."""
+    arms = [k for side in SIDES for k, name in enumerate(JOINT_NAMES) if name.startswith(side) and _of_arm(name)]
+    on_arm = np.isin(stage.rig.skin_joint, arms)
+    for _ in range(8):
+        height = skin_m(stage.rig, *place(stage.rig, R, np.zeros(3)))[:, 1]
+        if height[on_arm].min() > height[~on_arm].min() - 0.015:
+            return
+        draw_arms(stage.rng, stage.rig, R)
+    draw_arms(stage.rng, stage.rig, R, {"chest": 1.0, "overhead": 1.0})
+
+
+def _of_arm(name: str) -> bool:
+    return not name.endswith(("hip", "knee", "ankle", "foot", "smplhf"))
+
+
 def sit_key(stage: Stage, style: str | None = None) -> Key:
     """One way of sitting on the floor, legs as ``style`` says."""
     rng, R = stage.rng, rest()
@@ -110,6 +128,7 @@ def sit_key(stage: Stage, style: str | None = None) -> Key:
     _sitting_legs(rng, R, style)
     for s in (0, 1):
         _settle_leg(stage.rig, R, s)
+    _clear_arms(stage, R)
     return floor_key(stage, R)
 
 
@@ -168,6 +187,7 @@ def kneel_key(stage: Stage, both: bool, side: int, tucked: bool, sat_deg: float 
     set_trunk(R, between(rng, -10, 35), spread(rng, 9, 25), spread(rng, 14, 38))
     draw_head(rng, R)
     draw_arms(rng, stage.rig, R)
+    _clear_arms(stage, R)
     return floor_key(stage, R)
 
 
