@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import fusion_takes
 import numpy as np
 import pytest
 from hmcap.engines import open_engine
@@ -18,7 +19,7 @@ from hmcap.models.streaming.graph_info import read_graph_info
 from hmcap.models.streaming.live import LiveMotion
 from hmcap.models.streaming.live_clock import LiveClock, ticks_in
 from hmcap.models.streaming.other_body import for_body
-from hmcap.models.streaming.records import RATE_HZ
+from hmcap.models.streaming.records import OUTPUTS, RATE_HZ
 from hmcap.models.streaming.resample import observed_at_ticks
 from hmcap.models.streaming.stream import MotionNetwork
 from hmcap.models.streaming.take import cuts_in, estimate_take, motion_of_take
@@ -27,7 +28,7 @@ from hmcap.realtime import motion as realtime_motion
 from hmcap.realtime.cli import main
 from hmcap.realtime.motion import NetworkMotion, open_networks
 from hmcap.realtime.options import CaptureOptions, options_from_settings
-from motion_graphs import INFO, seen_at_random, write_small_graph
+from motion_graphs import INFO, seen_at_random, small_graph, write_small_graph
 from solver_takes import CAMERA, absent, see, walk
 
 
@@ -80,6 +81,80 @@ def test_a_take_with_nobody_is_an_error(engine):
     for proxies in ([], [absent(p) for p in walked(30.0)[:9]]):
         with pytest.raises(HmcapError, match=f"found none in {len(proxies)} frames"):
             motion_of_take(proxies, CAMERA, network)
+
+
+class Oracle:
+    """An engine that says the truth of one frame after the other, whatever it is shown."""
+
+    def __init__(self, estimate, ahead):
+        model = small_graph(INFO)
+        self.inputs, self.outputs = (
+            tuple(
+                SimpleNamespace(name=v.name, shape=tuple(d.dim_value or -1 for d in v.type.tensor_type.shape.dim))
+                for v in values
+            )
+            for values in (model.graph.input, model.graph.output)
+        )
+        self.estimate, self.next = estimate, -ahead
+
+    def __call__(self, feeds):
+        rows = np.clip(np.arange(self.next, self.next + feeds["xy"].shape[1]), 0, self.estimate.frames - 1)
+        self.next += len(rows)
+        out = {name: getattr(self.estimate, name)[rows][None] for name in OUTPUTS}
+        return out | {f"next_cache_{name}": feeds[f"cache_{name}"] for name in INFO.caches}
+
+
+@pytest.mark.parametrize("rate", [15.0, 24.0, 25.0, 30.0, 60.0])
+def test_what_the_networks_say_comes_out_at_the_sources_stamps(rate):
+    seconds = 3.0
+    truth = walk(np.arange(round(rate * seconds)) / rate)
+    estimate, _ = fusion_takes.see(fusion_takes.made_walk(round(RATE_HZ * seconds) + 1), fusion_takes.Errors())
+    proxies = see(truth)
+    frames = motion_of_take(proxies, CAMERA, MotionNetwork(Oracle(estimate, 8), INFO, 8))
+    check_complete(frames, proxies)
+    joints = posed_joints_m(frames)
+    off = np.linalg.norm(joints - joints[:, :1] - (truth.joints_m - truth.joints_m[:, :1])[:, :22], axis=-1)[2:-2]
+    # the world's yaw is the camera's, which the walk's is too
+    assert off.mean() < 0.02
+    moved, true = (x[:, 0] - x[0, 0] for x in (joints, truth.joints_m))
+    assert np.abs(moved - true).max() < 0.04
+    jerk, true_jerk = (np.abs(np.diff(x, 3, axis=0)).mean() * rate**3 for x in (joints, truth.joints_m[:, :22]))
+    assert jerk < 1.5 * true_jerk
+
+
+def test_live_says_the_same_with_less_to_go_by():
+    truth = walk(np.arange(90) / RATE_HZ)
+    estimate, _ = fusion_takes.see(fusion_takes.made_walk(90), fusion_takes.Errors())
+    stage = LiveMotion(CAMERA, MotionNetwork(Oracle(estimate, 0), INFO, 0))
+    joints = posed_joints_m([stage.push(p) for p in see(truth)])
+    off = np.linalg.norm(joints - joints[:, :1] - (truth.joints_m - truth.joints_m[:, :1])[:, :22], axis=-1)
+    assert off.mean() < 0.03
+
+
+def posed_joints_m(frames):
+    """(T, 22, 3) joints in the world."""
+    body = load_body().with_shape(np.stack([f.betas for f in frames]))
+    return body.with_pose(np.stack([f.poses for f in frames]), np.stack([f.trans_m for f in frames])).joints_m[:, :22]
+
+
+def test_a_cut_is_no_movement():
+    world = fusion_takes.made_walk(60)
+    estimate, _ = fusion_takes.see(world, fusion_takes.Errors())
+    aside = np.arange(60) >= 30
+    estimate = replace(estimate, root_cam_m=estimate.root_cam_m + np.float32([1.2, 0, 0]) * aside[:, None])
+    proxies = [
+        replace(p, xy_px=p.xy_px + np.float32([300, 0])) if i >= 30 else p
+        for i, p in enumerate(see(walk(np.arange(60) / RATE_HZ)))
+    ]
+    assert cuts_in(proxies, CAMERA) == [30]
+    true = np.linalg.norm(np.diff(world.pelvis_m, axis=0), axis=-1)
+    file = motion_of_take(proxies, CAMERA, MotionNetwork(Oracle(estimate, 0), INFO, 0))
+    stage = LiveMotion(CAMERA, MotionNetwork(Oracle(estimate, 0), INFO, 0))
+    for frames in (file, [stage.push(p) for p in proxies]):
+        check_complete(frames, proxies)
+        step = np.linalg.norm(np.diff([f.trans_m for f in frames], axis=0), axis=-1)
+        assert step[29] > 0.8
+        assert np.abs(np.delete(step, 29) - np.delete(true, 29)).max() < 0.04
 
 
 def test_what_the_network_saw_before_does_not_matter(engine):

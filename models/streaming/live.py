@@ -14,8 +14,9 @@ from .assemble import assemble
 from .fusion_live import LiveWorld
 from .live_clock import LiveClock
 from .other_body import for_body
-from .records import Estimate, estimate_shapes
+from .records import RATE_HZ, Estimate, estimate_shapes
 from .stream import MotionNetwork, masked
+from .take import cuts_in
 from .world_settings import WorldSettings
 from .world_track import WorldTrack
 
@@ -38,24 +39,29 @@ class LiveMotion:
     ) -> None:
         self._camera, self._network = camera, network
         self._model = model or load_body()
-        self._world = LiveWorld(self._model, settings)
+        self._settings = settings or WorldSettings()
+        self._world = LiveWorld(self._model, self._settings)
         self._clock = LiveClock()
         self._due: deque[tuple[Observed, Proxies]] = deque()
         self._last: MotionFrame | None = None
+        self._seen: Proxies | None = None
         network.reset()
 
     def push(self, proxies: Proxies) -> MotionFrame:
         """Motion of the newest frame that can be told, when ``proxies`` come in; frames come in order, absent ones
         included."""
+        if self._cut_before(proxies):
+            self._clock = LiveClock()
         ticks, anew = self._clock.push(observe([proxies], self._camera), proxies.stamp_s)
         if anew:
-            self._network.reset()
-            self._due.clear()
+            self._begin()
         self._due.extend((_row(ticks, i), proxies) for i in range(len(ticks.xy)))
         estimate = for_body(self._network.push(ticks), self._model)
+        track, of = None, proxies
         for i in range(estimate.frames):
             observed, of = self._due.popleft()
             track = self._world.push(estimate.part(i, i + 1), observed)
+        if track is not None:
             self._last = self._frame(track, of)
         if self._last is None:
             # the look-ahead has not come yet
@@ -64,6 +70,22 @@ class LiveMotion:
             # between two ticks of a fast source the body stands
             return replace(self._last, index=proxies.index, stamp_s=proxies.stamp_s)
         return self._last
+
+    def _cut_before(self, proxies: Proxies) -> bool:
+        """Whether the person is suddenly in another place."""
+        if not proxies.present:
+            return False
+        before, self._seen = self._seen, proxies
+        return before is not None and bool(cuts_in([before, proxies], self._camera))
+
+    def _begin(self) -> None:
+        """What follows has nothing to do with what was before: to the world, nobody was seen for long."""
+        self._network.reset()
+        self._due.clear()
+        if self._last is not None:
+            nothing = _nothing(self._network.info.num_betas)
+            for _ in range(int(self._settings.max_gap_s * RATE_HZ) + 2):
+                self._world.push(nothing, masked(1))
 
     def _frame(self, track: WorldTrack, of: Proxies) -> MotionFrame:
         return assemble(track, [of.index], [of.stamp_s], self._camera)[0]

@@ -1,6 +1,7 @@
 """A whole take through the motion networks: proxies in, motion frames out."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from .fusion import reprojection_error, world_of_take
 from .groups import present_in
 from .other_body import for_body
 from .person import Person
-from .records import Estimate, joined
+from .records import OUTPUTS, RATE_HZ, Estimate, joined
 from .resample import observed_at_ticks
 from .stream import MOST_FRAMES, MotionNetwork
 from .timeline import Timeline, timeline
@@ -55,7 +56,7 @@ def motion_of_take(
     line = timeline(increasing(np.array([p.stamp_s for p in proxies], np.float64)), cuts_in(proxies, camera))
     observed = observed_at_ticks(source, line)
     estimate = for_body(estimate_take(observed, line, network, lambda x: report(x * _NETWORK_SHARE)), model)
-    track = track_at_stamps(world_of_take(estimate, observed, model, settings), source, line, model)
+    track = track_at_stamps(_world(estimate, observed, line, model, settings or WorldSettings()), source, line, model)
     return assemble(track, [p.index for p in proxies], [p.stamp_s for p in proxies], camera)
 
 
@@ -72,6 +73,24 @@ def estimate_take(
             report(end / len(line.ticks_s))
         parts.append(network.finish())
     return joined(parts, network.info.num_betas)
+
+
+def _world(
+    estimate: Estimate, observed: Observed, line: Timeline, model: BodyModel, settings: WorldSettings
+) -> WorldTrack:
+    """The track of the line's ticks. Between its parts nobody is seen for so long that the person is placed anew: what
+    lies on the two sides of a cut is no movement."""
+    absent = int(settings.max_gap_s * RATE_HZ) + 2
+    counts = np.ones(len(line.ticks_s), int)
+    counts[[ticks.stop - 1 for ticks in line.ticks[:-1]]] += absent
+    rows = np.repeat(np.arange(len(counts)), counts)
+    real = np.cumsum(counts) - counts
+    added = np.ones(len(rows), bool)
+    added[real] = False
+    seen = observed.map(lambda a: np.where(added.reshape(-1, *(1,) * (a.ndim - 1)), np.zeros_like(a[:1]), a[rows]))
+    spread = Estimate(*(getattr(estimate, name)[rows] for name in OUTPUTS))
+    still = replace(spread, step_m=np.where(added[:, None], 0, spread.step_m))
+    return world_of_take(still, seen, model, settings).rows(real)
 
 
 def track_at_stamps(track: WorldTrack, source: Observed, line: Timeline, model: BodyModel) -> WorldTrack:
@@ -103,7 +122,8 @@ def observed_in_blocks(proxies: Sequence[Proxies], camera: Camera) -> Observed:
 
 
 def cuts_in(proxies: Sequence[Proxies], camera: Camera) -> list[int]:
-    """Frames at which the person is suddenly in another place: the footage was cut, or somebody else is followed."""
+    """Numbers of the frames at which the person is suddenly in another place: the footage was cut, or somebody else is
+    followed."""
     starts: list[int] = []
     for begin in range(0, len(proxies), _BLOCK):
         # one frame of the block before, so that a cut between two blocks is seen; absences divide nothing
