@@ -2,6 +2,7 @@
 
 python -m hmcap.tools.training bank OUT --motions DIR                        build the motion bank
 python -m hmcap.tools.training train RUN --bank BANK --held-out BANK         train the networks
+python -m hmcap.tools.training robustness OUT --held-out BANK A=RUN/best.pt  error against missing input
 python -m hmcap.tools.training export RUN/best.pt --out FILE.onnx            make the graph that a capture runs
 """
 
@@ -10,11 +11,12 @@ import sys
 from collections.abc import Sequence
 
 from ...models.errors import HmcapError
-from . import bank, export, train
+from . import bank, export, robustness, train
 
 COMMANDS = {
     "bank": (bank, "build the motion bank that training draws from"),
     "train": (train, "train the motion networks"),
+    "robustness": (robustness, "error of trained networks against how much of the input is missing"),
     "export": (export, "export trained networks as an ONNX graph"),
 }
 """Name of each subcommand: its module, which has ``add_arguments(parser)`` and ``main(args)``, and one line of help."""

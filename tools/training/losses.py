@@ -11,23 +11,28 @@ from .targets import Targets
 
 WEIGHTS = {
     "joints": 1.0,  # metres
-    "hands": 4.0,  # metres about the wrist
-    "rotations": 0.15,  # about radians
-    "finger_rotations": 0.04,
+    "hands": 2.0,  # metres about the wrist
+    "rotations": 0.06,  # about radians
+    "finger_rotations": 0.02,
     "image": 0.5,  # box units
     "depth": 0.25,  # relative
     "up": 0.5,  # about radians
     "height": 0.3,  # metres
-    "step": 4.0,  # metres a frame
-    "contact": 0.03,  # nats
+    "step": 3.0,  # metres a frame
+    "contact": 0.05,  # nats
     "shape": 1.0,  # metres of the rest joints
     "betas": 0.003,
-    "speed": 4.0,  # metres a frame, joints about the pelvis
-    "skate": 3.0,  # metres a frame of standing points
+    "speed": 2.0,  # metres a frame, joints about the pelvis
+    "skate": 2.0,  # metres a frame of standing points
     "sigma": 0.01,
     "group_error": 0.01,
 }
-"""Weight of each term."""
+"""Weight of each term, once all of them are in."""
+MOTION_TERMS = ("step", "speed", "skate")
+"""Terms of differences between frames. Poses that are still wrong have little to gain from them but standing still, so
+they come in slowly."""
+EARLY_SHARE, LATE_BEGIN, LATE_END = 0.1, 0.3, 0.8
+"""Their share of their weight at first, and the parts of a stage between which it grows to one."""
 _GROUPS = [[JOINT_NAMES.index(n) for n in names] for names in JOINT_GROUPS.values()]
 _SIDES = (LEFT_HAND, RIGHT_HAND)
 
@@ -90,9 +95,11 @@ def losses(
     return out
 
 
-def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The weighted sum."""
-    return torch.stack([WEIGHTS[k] * v for k, v in terms.items()]).sum()
+def total(terms: dict[str, torch.Tensor], progress: float = 1.0) -> torch.Tensor:
+    """The weighted sum, ``progress`` (0 to 1) of the way through a stage."""
+    u = min(max((progress - LATE_BEGIN) / (LATE_END - LATE_BEGIN), 0.0), 1.0)
+    late = EARLY_SHARE + (1 - EARLY_SHARE) * u * u * (3 - 2 * u)
+    return torch.stack([WEIGHTS[k] * (late if k in MOTION_TERMS else 1.0) * v for k, v in terms.items()]).sum()
 
 
 def _length(v: torch.Tensor, soft: float = 1e-3) -> torch.Tensor:
