@@ -1,6 +1,7 @@
 """Small tools for going smoothly from one motion to another."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
@@ -28,7 +29,7 @@ def between(R: np.ndarray, target: np.ndarray, share: np.ndarray) -> np.ndarray:
     return out
 
 
-def runs(flags: np.ndarray) -> list[tuple[int, int]]:
+def runs(flags: ArrayLike) -> list[tuple[int, int]]:
     """First frame, and the frame after the last, of every run of True in (T,)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(flags).astype(np.int8), [0]])))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -57,14 +57,14 @@ def set_feet(pelvis_m: np.ndarray, legs: Legs, contact: np.ndarray, settings: Wo
     heel, ball = foot_points(legs.person, R_ankle, R_toes)
     for side in range(2):
         want = _held(ankle[:, side], heel[:, side], ball[:, side], stands[:, 2 * side : 2 * side + 2])
-        shift[:, side] = _faded(want - ankle[:, side], stands[:, 2 * side : 2 * side + 2].any(1))
+        shift[:, side] = _faded(want - ankle[:, side], np.any(stands[:, 2 * side : 2 * side + 2], axis=1))
     shift = _limited(shift, settings.max_correction_m)
     target = ankle + shift
     lowest = (target[:, :, None, 1] + sole_points(legs.person, R_ankle, R_toes)[..., 1]).min(-1)
-    free = ~stands.reshape(T, 2, 2).any(-1)
+    free = np.logical_not(stands.reshape(T, 2, 2).any(-1))
     target[..., 1] += np.where(free, np.maximum(0.0, -lowest), np.maximum(0.0, -lowest - SINK_M))
     pelvis = pelvis_m.copy()
-    pelvis[:, 1] -= _smooth_drop(drop_needed(legs, pelvis_m, target, ~free))
+    pelvis[:, 1] -= _smooth_drop(drop_needed(legs, pelvis_m, target, np.logical_not(free)))
     return Placed(pelvis, reach(legs, target - pelvis[:, None], R_ankle, R_toes), stands)
 
 

@@ -294,5 +294,6 @@ def reprojection_error(
     seen = observed.confidence[:, BODY] > 0.3
     out = np.full(len(distance), np.nan)
     for i in np.flatnonzero(seen.any(1)):
-        out[i] = np.median(distance[i, seen[i]])
+        some = np.sort(distance[i, seen[i]])
+        out[i] = (some[(len(some) - 1) // 2] + some[len(some) // 2]) / 2
     return out

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..rotations import axis_angle_to_matrix
+from ..rotations import skew
 from .person import ANKLE, HIP, KNEE, TOES, Person
 
 _NEXT, _AFTER = np.array([1, 2, 0]), np.array([2, 0, 1])
+_EYE = np.eye(3)
+_SKEW = skew(_EYE).reshape(3, 9)
+"""A vector times this is its cross-product matrix, flat."""
 _STRETCH = 0.9995
 """A leg is never longer than this share of its bones."""
 _SOFT = 0.985
@@ -118,7 +121,7 @@ def reach(legs: Legs, ankle_m: np.ndarray, R_ankle: np.ndarray, R_toes: np.ndarr
     lengths2 = (person.thigh_m**2).sum(-1) + (person.shank_m**2).sum(-1)
     cosine = (distance**2 - lengths2 - 2 * a1 * a2) / np.maximum(2 * product, 1e-9)
     wanted = np.arccos(np.clip(cosine, -1.0, 1.0))
-    B = axis_angle_to_matrix(axis * (np.where(bend < 0, -wanted, wanted) - bend)[..., None])
+    B = _about(axis, np.where(bend < 0, -wanted, wanted) - bend)
     bent = thigh + apply(B, shank)
     S = shortest_rotation(bent, want)
     R_hip, R_knee = S @ legs.R_hip, S @ B @ legs.R_knee
@@ -139,10 +142,15 @@ def shortest_rotation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     b = b / np.sqrt(_dot(b, b))[..., None]
     w = _cross(a, b)
     c = _dot(a, b)[..., None, None]
-    K = np.zeros((*w.shape, 3))
-    K[..., 0, 1], K[..., 0, 2], K[..., 1, 2] = -w[..., 2], w[..., 1], -w[..., 0]
-    K[..., 1, 0], K[..., 2, 0], K[..., 2, 1] = w[..., 2], -w[..., 1], w[..., 0]
-    return np.eye(3) + K + K @ K / np.maximum(1 + c, 1e-6)
+    K = (w @ _SKEW).reshape(*w.shape, 3)
+    return _EYE + K + K @ K / np.maximum(1 + c, 1e-6)
+
+
+def _about(axis: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) turn about a unit axis (..., 3) by an angle (...)."""
+    K = (axis @ _SKEW).reshape(*axis.shape, 3)
+    a = angle[..., None, None]
+    return _EYE + np.sin(a) * K + (1 - np.cos(a)) * (K @ K)
 
 
 def heading_of(R: np.ndarray) -> np.ndarray:

@@ -54,6 +54,16 @@ def _solve(terms: RootTerms) -> np.ndarray:
     return solveh_banded(band.reshape(_BAND, 3 * T), b.ravel(), lower=True, check_finite=False).reshape(T, 3)
 
 
+def _transition(newest: list[float]) -> np.ndarray:
+    """(9, 9) step of a state of three places, newest first; the new place is this sum of the three."""
+    return np.kron(np.array([newest, [1.0, 0, 0], [0, 1.0, 0]]), np.eye(3))
+
+
+_SMOOTH, _FREE = _transition([3.0, -3.0, 1.0]), _transition([1.0, 0.0, 0.0])
+_AXES = np.arange(3)
+_EYE = np.eye(9)
+
+
 class PlaceFilter:
     """A Kalman filter over the last three places, so that displacements and jerk are linear in its state."""
 
@@ -87,19 +97,11 @@ class PlaceFilter:
 
     def _predicted(self, terms: RootTerms) -> tuple[np.ndarray, np.ndarray]:
         assert self._mean is not None
-        m, P = self._mean.reshape(3, 3), self._P
-        F = np.zeros((3, 3))
-        F[1, 0] = F[2, 1] = 1.0
-        if self._known >= 3:
-            F[0] = [3.0, -3.0, 1.0]
-            noise = 1 / terms.jerk_w
-        else:  # the jerk binds four places: the first three are free
-            F[0, 0] = 1.0
-            noise = 1 / _LOOSE
-        big = np.kron(F, np.eye(3))
-        predicted = big @ P @ big.T
-        predicted[:3, :3] += noise * np.eye(3)
-        return (F @ m).ravel(), predicted
+        # the jerk binds four places: the first three are free
+        F, noise = (_SMOOTH, 1 / terms.jerk_w) if self._known >= 3 else (_FREE, 1 / _LOOSE)
+        predicted = F @ self._P @ F.T
+        predicted[_AXES, _AXES] += noise
+        return F @ self._mean, predicted
 
 
 def _updated(mean: np.ndarray, P: np.ndarray, terms: RootTerms) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +110,7 @@ def _updated(mean: np.ndarray, P: np.ndarray, terms: RootTerms) -> tuple[np.ndar
     alone, place = terms.alone()
     info[:3, :3], right[:3] = alone[0], place[0]
     w, wd = terms.move_w[0].sum(0), (terms.move_w[0] * terms.move_m[0]).sum(0)
-    k = np.arange(3)
+    k = _AXES
     info[k, k] += w
     info[k + 3, k + 3] += w
     info[k, k + 3] -= w
@@ -116,7 +118,7 @@ def _updated(mean: np.ndarray, P: np.ndarray, terms: RootTerms) -> tuple[np.ndar
     right[:3] += wd
     right[3:6] -= wd
     # P (I + info P)^-1, which needs no inverse of P
-    S = np.eye(9) + info @ P
+    S = _EYE + info @ P
     cov = np.linalg.solve(S.T, P).T
     cov = (cov + cov.T) / 2
     return mean + cov @ (right - info @ mean), cov
