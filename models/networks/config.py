@@ -1,6 +1,7 @@
 """Sizes and switches of the motion networks."""
 
 from dataclasses import asdict, dataclass, fields
+from itertools import accumulate
 from typing import Any
 
 from ..errors import HmcapError
@@ -33,8 +34,6 @@ class NetworkConfig:
     """Width of the descent's update."""
     iterations: int = 3
     """Iterations of the descent, N."""
-    lookaheads: tuple[int, ...] = (0, 8, 40)
-    """Frames of look-ahead that the networks are trained for."""
     num_betas: int = 10
     """Shape coefficients."""
     partial: bool = True
@@ -45,6 +44,11 @@ class NetworkConfig:
     """S_contact in the descent; False leaves it out (for the ablation)."""
     relative_3d: bool = True
     """Whether the landmark networks' own 3-D is looked at."""
+
+    @property
+    def lookaheads(self) -> tuple[int, ...]:
+        """Frames of look-ahead on offer: none, or as far as the first layers see, each by its dilation."""
+        return tuple(accumulate((1, *self.dilations), initial=0))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -150,4 +150,5 @@ class DescentStep(nn.Module):
             contact=state.contact + contact,
             log_sigma=state.log_sigma + sigma,
             log_group_error=state.log_group_error + group,
+            points_m=state.points_m,
         )

@@ -5,12 +5,15 @@ from torch import nn
 
 from ..observed import Observed
 from .config import NetworkConfig
+from ..body import load_body
 from .inputs import BodyInput, HandInput, Stream, body_input, hand_input
+from .inverse import NUM_POINTS, POINT_NAMES, InverseKinematics
 from .kinematics import full_precision
-from .partial_conv import Block, PartialConv
+from .lifting import LIFTED_NAMES, NUM_LIFTED
+from .partial_conv import Block, PartialConv, joined_with
 from .state import BODY_OUT, FINGERS_OUT, State, state_of
 
-BODY_STREAMS = {"points": 50, "context": 53, "relative": 99}
+BODY_STREAMS = {"points": 50, "context": 53, "relative": 99, "lifted": 3 * NUM_LIFTED}
 HAND_STREAMS = {"points": 42, "context": 50, "relative": 63}
 Caches = dict[str, torch.Tensor]
 
@@ -42,13 +45,17 @@ class Encoder(nn.Module):
         assert isinstance(layer, PartialConv)
         return layer
 
-    def forward(self, streams: dict[str, Stream], caches: Caches) -> tuple[torch.Tensor, torch.Tensor, Caches]:
-        """Features (B, T, C) of streams (B, T, ...), their mask (B, T, 1), and the caches for what follows."""
+    def forward(
+        self, streams: dict[str, Stream], ahead: torch.Tensor, caches: Caches
+    ) -> tuple[torch.Tensor, torch.Tensor, Caches]:
+        """Features (B, T, C) of streams (B, T, ...), their mask (B, T, 1), and the caches for what follows. ahead (K,)
+        int64 says of each layer whether it looks ahead; features are of as many frames ago as those together."""
         after: Caches = {}
         total, mask = None, None
         for name, stream in streams.items():
             key = f"{self.name}_{name}"
-            y, m, after[key] = self._first(name)(stream.x, stream.mask, caches[key])
+            x, mask_in, after[key] = joined_with(caches[key], stream.x, stream.mask)
+            y, m = self._first(name)(x, mask_in, ahead[0])
             total = y if total is None else total + y
             mask = m if mask is None else torch.maximum(mask, m)
         assert total is not None
@@ -56,7 +63,7 @@ class Encoder(nn.Module):
         x = total
         for i, block in enumerate(self.blocks):
             key = f"{self.name}_block{i}"
-            x, mask, after[key] = block(x, mask, caches[key])
+            x, mask, after[key] = block(x, mask, caches[key], ahead[i + 1])
         return self.norm(x) * mask, mask, after
 
 
@@ -122,6 +129,8 @@ class Initialiser(nn.Module):
         super().__init__()
         self.config = config
         n = len(config.lookaheads)
+        self.inverse = InverseKinematics(load_body(num_betas=config.num_betas))
+        self.of_lifted = nn.Parameter(_points_of_lifted())
         self.body = Encoder("body", BODY_STREAMS, config.body_channels, config)
         self.hand = Encoder("hand", HAND_STREAMS, config.hand_channels, config)
         self.attention = (
@@ -130,7 +139,10 @@ class Initialiser(nn.Module):
             else None
         )
         self.body_decoder = Decoder(
-            config.body_channels, sum(BODY_STREAMS.values()) + n, config.decoder_channels, BODY_OUT + config.num_betas
+            config.body_channels,
+            sum(BODY_STREAMS.values()) + n,
+            config.decoder_channels,
+            BODY_OUT + config.num_betas + 3 * NUM_POINTS,
         )
         self.hand_decoder = Decoder(
             config.hand_channels, sum(HAND_STREAMS.values()) + n, config.decoder_channels // 2, FINGERS_OUT
@@ -140,13 +152,17 @@ class Initialiser(nn.Module):
         """Zeros for the start of a take; a hand's caches have the left hands first, then the right ones."""
         return self.body.new_caches(batch, like) | self.hand.new_caches(2 * batch, like)
 
-    def encode(self, newest: Observed, caches: Caches) -> tuple[torch.Tensor, torch.Tensor, Caches]:
-        """Features of the body (B, T, C_b) and the hands (B, T, 2, C_h) after each of T frames: F'_body, F'_hand."""
+    def encode(
+        self, newest: Observed, ahead: torch.Tensor, caches: Caches
+    ) -> tuple[torch.Tensor, torch.Tensor, Caches]:
+        """Features of the body (B, T, C_b) and the hands (B, T, 2, C_h), F'_body and F'_hand, of the frames that lie the
+        look-ahead before each of T frames; ahead (B, 1, n) is one-hot, the same for the whole batch."""
+        layers = layers_ahead(ahead)
         body_in = body_input(newest, self.config.relative_3d)
         hand_in = hand_input(newest, body_in.box, self.config.relative_3d)
-        body, body_mask, after = self.body(_streams(body_in), caches)
+        body, body_mask, after = self.body(_streams(body_in), layers, caches)
         both = {k: Stream(_sides_first(s.x), _sides_first(s.mask)) for k, s in _streams(hand_in).items()}
-        hands, hand_mask, hand_after = self.hand(both, caches)
+        hands, hand_mask, hand_after = self.hand(both, layers, caches)
         hands, hand_mask = _sides_last(hands), _sides_last(hand_mask)
         if self.attention is not None:
             masks = torch.cat([body_mask, hand_mask.squeeze(-1)], dim=-1)
@@ -162,13 +178,47 @@ class Initialiser(nn.Module):
         hand_in = hand_input(at, body_in.box, self.config.relative_3d)
         ahead = ahead.to(at.xy.dtype).expand(*body.shape[:-1], -1)
         raw = self.body_decoder(body, torch.cat([_local(body_in), ahead], dim=-1))
+        raw, points = raw[..., : -3 * NUM_POINTS], raw[..., -3 * NUM_POINTS :].unflatten(-1, (NUM_POINTS, 3))
+        points = 0.2 * points + of_lifted(self.of_lifted, body_in.lift.points_m)
+        R_points = self.inverse(points.detach())
         side = ahead.unsqueeze(-2).expand(*hands.shape[:-1], -1)
         fingers = self.hand_decoder(hands, torch.cat([_local(hand_in), side], dim=-1))
-        return state_of(raw, fingers, self.config.num_betas), body_in.box
+        return state_of(raw, fingers, points, R_points, body_in.lift.place, self.config.num_betas), body_in.box
 
 
 def _streams(i: BodyInput | HandInput) -> dict[str, Stream]:
-    return {"points": i.points, "context": i.context, "relative": i.relative}
+    out = {"points": i.points, "context": i.context, "relative": i.relative}
+    return out | {"lifted": i.lifted} if isinstance(i, BodyInput) else out
+
+
+def layers_ahead(ahead: torch.Tensor) -> torch.Tensor:
+    """(K,) int64: 1 for each layer that looks ahead, 0 for the others, of one-hot (B, 1, K + 1) look-aheads."""
+    flags = ahead[0, 0]
+    total = flags.sum()
+    return (total - flags.cumsum(0)[:-1] > 0.5).to(torch.int64)
+
+
+@full_precision
+def of_lifted(weight: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """(..., N, 3) sums of points (..., M, 3) with weights (N, M)."""
+    return weight @ points
+
+
+def _points_of_lifted() -> torch.Tensor:
+    """(NUM_POINTS, NUM_LIFTED) a rough guess of every point of the inverse kinematics as a mean of lifted proxies."""
+    middle = {
+        "spine1": {"mid_hip": 0.8, "neck": 0.2},
+        "spine2": {"mid_hip": 0.55, "neck": 0.45},
+        "spine3": {"mid_hip": 0.4, "neck": 0.6},
+        "head": {"left_ear": 0.5, "right_ear": 0.5},
+        **{f"{s}_collar": {"neck": 0.8, f"{s}_shoulder": 0.2} for s in ("left", "right")},
+        **{f"{s}_foot": {f"{s}_big_toe": 0.7, f"{s}_heel": 0.3} for s in ("left", "right")},
+    }
+    weight = torch.zeros(NUM_POINTS, NUM_LIFTED)
+    for i, name in enumerate(POINT_NAMES):
+        for source, share in middle.get(name, {name: 1.0}).items():
+            weight[i, LIFTED_NAMES.index(source)] = share
+    return weight
 
 
 def _local(i: BodyInput | HandInput) -> torch.Tensor:

@@ -6,6 +6,7 @@ import torch
 
 from ..observed import Observed
 from ..proxies import BODY, BODY_NAMES, LEFT_HAND, RIGHT_HAND
+from .lifting import Lift, lift
 
 BODY_3D_SCALE_M, HAND_3D_SCALE_M = 0.4, 0.06
 """Spread of the landmark networks' 3-D, which brings it to about one."""
@@ -34,6 +35,10 @@ class BodyInput:
     """(..., T, 25 + 25 + 3) confidence, mask, and the box: its centre and the logarithm of its size."""
     relative: Stream
     """(..., T, 99) the body network's 3-D."""
+    lifted: Stream
+    """(..., T, 93) proxies lifted to 3-D in closed form."""
+    lift: Lift
+    """The same, in metres, with the place."""
     box: torch.Tensor
     """(..., T, 3) centre and size, normalised; (0, 0, 1) where nothing is seen."""
 
@@ -71,10 +76,13 @@ def body_input(o: Observed, relative_3d: bool = True) -> BodyInput:
     log_size = torch.log(box[..., 2:]) + 1.0
     context = torch.cat([confidence, mask, 2 * box[..., :2], log_size], dim=-1)
     known = o.body_xyz_known.unsqueeze(-1) * (1.0 if relative_3d else 0.0)
+    lifted = lift(o, box, relative_3d)
     return BodyInput(
         Stream(points.flatten(-2), mask.repeat_interleave(2, -1)),
         Stream(context, some.expand_as(context)),
         Stream((o.body_xyz_m / BODY_3D_SCALE_M).flatten(-2), known.expand(*known.shape[:-1], 99)),
+        Stream((lifted.points_m / BODY_3D_SCALE_M).flatten(-2), lifted.known.repeat_interleave(3, -1)),
+        lifted,
         box,
     )
 

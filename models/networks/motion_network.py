@@ -38,7 +38,7 @@ class MotionNetwork(nn.Module):
         among the configuration's look-aheads. Returns the states, the body's box (B, T, 3) in those frames, and the
         caches for the frames that follow.
         """
-        body, hands, after = self.initialiser.encode(newest, caches)
+        body, hands, after = self.initialiser.encode(newest, ahead, caches)
         state, box = self.initialiser.decode(body, hands, at, ahead)
         states, descent_after = self.refine(state, at, box, body, hands, caches)
         return states, box, after | descent_after

@@ -1,4 +1,8 @@
-"""Partial dilated convolution over time (ProxyCap supplement, section 1.2, equation 1), causal and incremental.
+"""Partial dilated convolution over time (ProxyCap supplement, section 1.2, equation 1), incremental, with or without a
+look ahead.
+
+A layer that looks ahead by its dilation d sees the frames t - d, t and t + d, and answers d frames late. Without, it
+sees t - d and t at once: what is not there yet is missing as any masked frame is. The same weights serve both.
 
 Masked input has exactly zero influence on the output: it is multiplied by its mask before anything else, and what is
 left of a window is scaled up to stand for the whole window. A window with nothing in it gives zero, and is masked for
@@ -16,8 +20,17 @@ from torch import nn
 KERNEL = 3
 
 
+def one_after_the_other(x: torch.Tensor, dilation: int, ahead: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The frames before, at, and after those that are answered, each (B, T, C), of x (B, 2 dilation + T, C). ahead: 1
+    where the layer looks ahead, else 0, int64; without, the newest frames are answered and none lie after."""
+    frames = torch.arange(x.shape[1] - 2 * dilation, device=x.device)
+    before = x.index_select(1, frames + dilation * (1 - ahead))
+    at = x.index_select(1, frames + dilation * (2 - ahead))
+    return before, at, x[:, 2 * dilation :] * ahead.to(x.dtype)
+
+
 class PartialConv(nn.Module):
-    """Kernel 3, any dilation; looks back only. Layout (batch, frames, channels)."""
+    """Kernel 3, any dilation. Layout (batch, frames, channels)."""
 
     def __init__(self, channels: int, out: int, dilation: int = 1, partial: bool = True) -> None:
         super().__init__()
@@ -34,25 +47,20 @@ class PartialConv(nn.Module):
         """(batch, reach, channels + mask_channels) zeros: nothing was seen before the take."""
         return like.new_zeros(batch, self.reach, self.channels + mask_channels)
 
-    def forward(
-        self, x: torch.Tensor, mask: torch.Tensor, cache: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """x (B, T, C), mask (B, T, C or 1) of 0 and 1, cache as it was returned with the frames before.
+    def forward(self, x: torch.Tensor, mask: torch.Tensor, ahead: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """x (B, reach + T, C), mask (B, reach + T, C or 1) of 0 and 1, ahead as in :func:`one_after_the_other`.
 
-        Returns y (B, T, out), its mask (B, T, 1), and the cache for the frames that follow.
+        Returns y (B, T, out) and its mask (B, T, 1).
         """
-        frames = x.shape[1]
-        joined = torch.cat([cache.to(x.dtype), torch.cat([x * mask, mask.to(x.dtype)], dim=-1)], dim=1)
-        taps = [joined[:, k * self.dilation : k * self.dilation + frames] for k in range(KERNEL)]
-        values = [t[..., : self.channels] for t in taps]
-        masks = torch.stack([t[..., self.channels :] for t in taps])
-        seen = masks.sum(0)
-        out_mask = (seen.sum(-1, keepdim=True) > 0).to(x.dtype)
+        values = one_after_the_other(x * mask, self.dilation, ahead)
+        masks = one_after_the_other(mask, self.dilation, ahead)
+        seen = masks[0] + masks[1] + masks[2]
+        out_mask = (seen.amax(-1, keepdim=True) > 0).to(x.dtype)
+        joined = torch.cat(values, dim=-1)
         if self.partial:
             share = KERNEL / seen.clamp_min(1.0)
-            values = [v * share for v in values]
-        y = (self.linear(torch.cat(values, dim=-1)) + self.bias) * out_mask
-        return y, out_mask, joined[:, joined.shape[1] - self.reach :]
+            joined = joined * (share if share.shape[-1] == 1 else share.repeat(1, 1, KERNEL))
+        return (self.linear(joined) + self.bias) * out_mask, out_mask
 
 
 class Block(nn.Module):
@@ -71,11 +79,23 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor, cache: torch.Tensor
+        self, x: torch.Tensor, mask: torch.Tensor, cache: torch.Tensor, ahead: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """x (B, T, C) that is zero where mask (B, T, 1) is; as :meth:`PartialConv.forward`."""
-        y, out_mask, cache = self.conv(self.norm(x), mask, cache)
+        """x (B, T, C) that is zero where mask (B, T, 1) is; cache (B, reach, C + 1) as it was returned with the frames
+        before. Returns the same of the frames that are answered, and the cache for what follows."""
+        x, mask, cache = joined_with(cache, x, mask)
+        y, out_mask = self.conv(self.norm(x), mask, ahead)
+        x = one_after_the_other(x, self.conv.dilation, ahead)[1]
         x = (x + self.mix(nn.functional.silu(y))) * out_mask
         for layer in self.extra:
             x = x + layer(x) * out_mask
         return x, out_mask, cache
+
+
+def joined_with(
+    cache: torch.Tensor, x: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """x (B, T, C) and mask (B, T, M) after those in the cache (B, reach, C + M), and the cache for what follows."""
+    joined = torch.cat([cache, torch.cat([x, mask.to(x.dtype)], dim=-1).to(cache.dtype)], dim=1)
+    channels = x.shape[-1]
+    return joined[..., :channels], joined[..., channels:], joined[:, x.shape[1] :]

@@ -36,6 +36,8 @@ class State:
     """(B, T, 2) logarithm of the expected relative error of the place: across the ray, along it."""
     log_group_error: torch.Tensor
     """(B, T, 8) logarithm of the expected error of each joint group, metres."""
+    points_m: torch.Tensor
+    """(B, T, NUM_POINTS, 3) where the initialiser sees the points of the inverse kinematics, about the pelvis."""
 
     def root_cam_m(self, box: torch.Tensor) -> torch.Tensor:
         """(B, T, 3) pelvis in the camera, for the body's box (B, T, 3)."""
@@ -62,15 +64,16 @@ PLACE_OF_MEAN = (0.0, 0.0, 0.45)
 HEIGHT_OF_MEAN_M = 0.9
 
 
-def state_of(raw: torch.Tensor, fingers: torch.Tensor, num_betas: int) -> State:
+def state_of(
+    raw: torch.Tensor, fingers: torch.Tensor, points_m: torch.Tensor, R_points: torch.Tensor, place_of_hips: torch.Tensor, num_betas: int
+) -> State:
     """The state that the decoders' outputs mean: raw (B, T, BODY_OUT + num_betas), fingers (B, T, 2, 90) of the left
-    (still mirrored) and the right hand. Zeros are the rest pose, upright, facing the camera."""
+    (still mirrored) and the right hand, on top of the rotations R_points (B, T, 22, 3, 3) that the points_m have given
+    and of the place that the lifting has."""
     sizes = [NUM_BODY * 6, 3, 3, 1, 3, 4, 2, 8, num_betas]
     six, place, up, height, step, contact, sigma, group, betas = raw.split(sizes, dim=-1)
-    facing = raw.new_tensor([1.0, 0, 0, 0, -1.0, 0])  # the camera's y axis points down
     rest = raw.new_tensor([1.0, 0, 0, 0, 1.0, 0])
-    six = six.unflatten(-1, (NUM_BODY, 6))
-    R_body = matrix_of_6d(torch.cat([six[..., :1, :] + facing, six[..., 1:, :] + rest], dim=-2))
+    R_body = R_points @ matrix_of_6d(six.unflatten(-1, (NUM_BODY, 6)) + rest)
     R = matrix_of_6d(fingers.unflatten(-1, (NUM_FINGERS, 6)) + rest)
     mirror = raw.new_tensor([[1.0, -1, -1], [-1, 1, 1], [-1, 1, 1]])  # diag(-1, 1, 1) R diag(-1, 1, 1)
     up = up * 0.5 + raw.new_tensor([0.0, -1.0, 0.0])
@@ -78,13 +81,14 @@ def state_of(raw: torch.Tensor, fingers: torch.Tensor, num_betas: int) -> State:
         betas=betas,
         R_body=R_body,
         R_hands=torch.cat([R[..., 0, :, :, :] * mirror, R[..., 1, :, :, :]], dim=-3),
-        place=place * 0.3 + raw.new_tensor(PLACE_OF_MEAN),
+        place=place * 0.3 + place_of_hips,
         up_cam=up / up.norm(dim=-1, keepdim=True).clamp_min(1e-6),
         height_m=height * 0.3 + HEIGHT_OF_MEAN_M,
         step_m=step * 0.03,
         contact=contact,
         log_sigma=sigma - 2.5,
         log_group_error=group - 2.5,
+        points_m=points_m,
     )
 
 

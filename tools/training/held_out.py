@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ...models.networks.inverse import points_of
 from ...models.networks.motion_network import MotionNetwork
 from ...models.networks.state import NUM_BODY, State
 from ...models.proxies import LEFT_HAND, NUM_PROXIES, RIGHT_HAND
@@ -43,7 +44,9 @@ def measures(network: MotionNetwork, state: State, box: torch.Tensor, truth: Tar
     z = state.root_cam_m(box)[..., 2]
     on, true_on = state.contact > 0, truth.contact > 0.5
     hit = (on & true_on).sum()
+    points, true_points = state.points_m, points_of(truth.joints_m, true_proxies)
     return {
+        "points_pa_mm": 1000 * _gap(procrustes(points, true_points), true_points),
         "mpjpe_mm": 1000 * _gap(body, true_body),
         "pa_mm": 1000 * _gap(procrustes(body, true_body), true_body),
         "limbs_mm": 1000 * _gap(limbs - limbs[..., :2, :].mean(-2, keepdim=True),

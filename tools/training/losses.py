@@ -3,6 +3,7 @@
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from ...models.networks.inverse import points_of
 from ...models.networks.kinematics import BodyPoints, camera_axes_of_up
 from ...models.networks.state import NUM_BODY, State
 from ...models.proxies import BODY, LEFT_HAND, NUM_PROXIES, RIGHT_HAND
@@ -11,6 +12,7 @@ from .targets import Targets
 
 WEIGHTS = {
     "joints": 1.0,  # metres
+    "points": 1.0,  # metres, of the closed form's points
     "hands": 2.0,  # metres about the wrist
     "rotations": 0.06,  # about radians
     "finger_rotations": 0.02,
@@ -47,6 +49,7 @@ def losses(
     body = torch.cat([joints[..., 1:NUM_BODY, :], proxies[..., BODY, :]], dim=-2)
     true_body = torch.cat([truth.joints_m[..., 1:NUM_BODY, :], true_proxies[..., BODY, :]], dim=-2)
     out["joints"] = _length(body - true_body).mean()
+    out["points"] = _length(state.points_m - points_of(truth.joints_m, true_proxies)).mean()
     hands = [_about_first(proxies[..., s, :]) - _about_first(true_proxies[..., s, :]) for s in _SIDES]
     out["hands"] = torch.cat([_length(h[..., 1:, :]) for h in hands], dim=-1).mean()
     out["rotations"] = _angle(state.R_body, truth.R_local[..., :NUM_BODY, :, :]).mean()

@@ -11,11 +11,8 @@ MASKED_SHARE = 0.5
 """Share of the takes with random masks."""
 EVENTS = 4
 """Spans of missing groups in a masked take."""
-NO_BODY_3D, NO_HAND_3D = 0.4, 0.4
+NO_BODY_3D, NO_HAND_3D = 0.15, 0.25
 """Share of the takes in which the landmark networks' own 3-D of the body, of each hand, is dropped."""
-ENDING_SHARE, LONGEST_ENDING = 0.2, 40
-"""Share of the takes that end before the last frame, and by how much at most: how a file ends under look-ahead."""
-
 
 def _groups() -> torch.Tensor:
     """(G, 67) bool: what goes missing together."""
@@ -56,9 +53,6 @@ def random_masks(generator: torch.Generator, o: Observed) -> Observed:
     gone = (during[..., None] & which[:, :, None]).any(1)
     gone = gone | (draw(B, T, o.confidence.shape[-1]) < 0.3 * draw(B, 1, 1) ** 2)
     gone = gone & (draw(B, 1, 1) < MASKED_SHARE)
-    ending = draw(B, 1) * LONGEST_ENDING * (draw(B, 1) < ENDING_SHARE)
-    over = frame >= T - ending
-    gone = gone | over[..., None]
     kept = (~gone).to(o.xy.dtype)
     hands = torch.stack([kept[..., 25:46].amax(-1), kept[..., 46:].amax(-1)], dim=-1)
     body_3d = (draw(B, 1) >= NO_BODY_3D).to(kept.dtype) * kept[..., :25].amax(-1)

@@ -29,11 +29,13 @@ from .losses import losses, total
 from .scenes import SceneMaker
 from .unroll import unroll
 
-LEARNING_RATE = {1: 1e-3, 2: 6e-4}
+LEARNING_RATE = {1: 6e-4, 2: 6e-4}
 """Peak rate of each stage. The paper's 1e-4 belongs to one target a window; here every frame of a window is one."""
 WARM_UP = 200
 COOL_DOWN = 0.3
 """Share of a stage's steps over which the rate falls to a fiftieth."""
+FILES, LIVE = 0.5, 0.25
+"""Share of the steps with the longest look-ahead, and with none; the others take any."""
 AVERAGE = 0.995
 CLIP = 1.0
 HELD_OUT_BATCHES, HELD_OUT_TAKES, HELD_OUT_FRAMES, HELD_OUT_SEED = 3, 24, 160, 2024
@@ -195,11 +197,18 @@ class Training:
         late = max(0.0, (step - (steps - down)) / down)
         return peak * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(late, 1.0))))
 
+    def _lookahead(self) -> int:
+        """That of files every second time, that of live capture every fourth, else any."""
+        offered = self.config.lookaheads
+        draw = float(torch.rand((), generator=self.generator, device=self.device))
+        if draw < FILES + LIVE:
+            return offered[-1] if draw < FILES else offered[0]
+        return offered[int((draw - FILES - LIVE) / (1 - FILES - LIVE) * len(offered))]
+
     def _one_step(self) -> dict[str, float]:
         s = self.settings
         batch = self.train.draw(self.generator, s.takes, s.frames)
-        offered = self.config.lookaheads
-        lookahead = offered[int(torch.randint(len(offered), (), generator=self.generator, device=self.device))]
+        lookahead = self._lookahead()
         states, box, truth = unroll(self.network, batch, lookahead, descent=s.stage == 2)
         wanted = states if s.stage == 1 else states[1:]
         weights = [1.0] if s.stage == 1 else later_weights(len(wanted))
