@@ -12,6 +12,8 @@ from hmcap.models.errors import HmcapError  # noqa: E402
 from hmcap.models.markers import contact_rig, proxy_rig  # noqa: E402
 from hmcap.models.networks.config import SIZES, NetworkConfig  # noqa: E402
 from hmcap.models.networks.gradient import DAMPING, joint_steps, reprojection  # noqa: E402
+from hmcap.models.networks.inputs import box_of  # noqa: E402
+from hmcap.models.networks.inverse import InverseKinematics, cube_root, points_of  # noqa: E402
 from hmcap.models.networks.kinematics import (  # noqa: E402
     BodyPoints,
     camera_axes_of_up,
@@ -19,9 +21,11 @@ from hmcap.models.networks.kinematics import (  # noqa: E402
     six_of_matrix,
     turn,
 )
+from hmcap.models.networks.lifting import LIFTED_NAMES, lift  # noqa: E402
 from hmcap.models.networks.motion_network import MotionNetwork  # noqa: E402
 from hmcap.models.networks.partial_conv import Block, PartialConv  # noqa: E402
 from hmcap.models.observed import FIELDS, Observed  # noqa: E402
+from hmcap.models.proxies import BLAZEPOSE_NAMES, BODY_NAMES, PROXY_NAMES  # noqa: E402
 from hmcap.models.rotations import axis_angle_to_matrix  # noqa: E402
 from hmcap.models.world import heading_rotation  # noqa: E402
 
@@ -59,55 +63,74 @@ def points() -> BodyPoints:
     return BodyPoints(load_body())
 
 
-def ahead(batch: int, n: int = 3) -> torch.Tensor:
-    out = torch.zeros(batch, 1, n)
-    out[..., 0] = 1
+def ahead(batch: int, index: int = 0) -> torch.Tensor:
+    out = torch.zeros(batch, 1, len(SMALL.lookaheads))
+    out[..., index] = 1
     return out
+
+
+NO, YES = torch.tensor(0), torch.tensor(1)
 
 
 @pytest.mark.parametrize("mask_channels", [5, 1])
 @pytest.mark.parametrize("partial", [True, False])
-def test_masked_input_has_no_influence_and_gets_no_gradient(mask_channels: int, partial: bool) -> None:
+@pytest.mark.parametrize("looks", [NO, YES])
+def test_masked_input_has_no_influence_and_gets_no_gradient(
+    mask_channels: int, partial: bool, looks: torch.Tensor
+) -> None:
     torch.manual_seed(0)
     layer = PartialConv(5, 7, dilation=3, partial=partial)
     x = torch.randn(2, 20, 5, requires_grad=True)
     mask = (torch.rand(2, 20, mask_channels) > 0.6).float()
-    cache = layer.new_cache(2, mask_channels, x)
-    y, out_mask, _ = layer(x, mask, cache)
+    y, out_mask = layer(x, mask, looks)
+    assert y.shape == (2, 14, 7)
     noise = torch.randn_like(x) * 1e3 * (1 - mask)
-    other, _, _ = layer(x + noise, mask, cache)
+    other, _ = layer(x + noise, mask, looks)
     assert torch.equal(y, other)
     (y * torch.randn_like(y)).sum().backward()
     assert torch.all(x.grad[(mask.expand_as(x)) == 0] == 0)
     assert x.grad.abs().sum() > 0
-    reach = torch.stack([torch.cat([torch.zeros(2, 3 * k, mask_channels), mask], 1)[:, :20] for k in range(3)])
+    taps = (0, 3, 6) if looks else (3, 6)
+    reach = torch.stack([mask[:, k : k + 14] for k in taps])
     assert torch.equal(out_mask[..., 0], (reach.sum((0, -1)) > 0).float())
     assert torch.all(y[out_mask[..., 0] == 0] == 0)
 
 
-def test_what_is_left_of_a_window_stands_for_the_whole_of_it() -> None:
+@pytest.mark.parametrize("looks", [NO, YES])
+def test_what_is_left_of_a_window_stands_for_the_whole_of_it(looks: torch.Tensor) -> None:
     layer = PartialConv(1, 1)
     torch.nn.init.constant_(layer.linear.weight, 1.0)
-    x = torch.full((1, 6, 1), 2.0)
-    for mask in ([1, 1, 1, 1, 1, 1], [1, 0, 1, 0, 0, 1], [0, 0, 1, 0, 1, 0]):
-        m = torch.tensor(mask, dtype=torch.float32).view(1, 6, 1)
-        y, out, _ = layer(x, m, layer.new_cache(1, 1, x))
+    x = torch.full((1, 8, 1), 2.0)
+    for mask in ([1, 1, 1, 1, 1, 1, 1, 1], [0, 1, 1, 0, 1, 0, 0, 1], [1, 0, 0, 0, 1, 0, 1, 0]):
+        m = torch.tensor(mask, dtype=torch.float32).view(1, 8, 1)
+        y, out = layer(x, m, looks)
         assert torch.allclose(y[out > 0], torch.tensor(6.0))
 
 
-def test_a_block_runs_frame_by_frame_as_it_does_at_once() -> None:
+@pytest.mark.parametrize("looks", [NO, YES])
+def test_a_block_runs_frame_by_frame_as_it_does_at_once(looks: torch.Tensor) -> None:
     torch.manual_seed(0)
     block = Block(8, 9, True, extra=1)
     mask = (torch.rand(1, 60, 1) > 0.5).float()
     x = torch.randn(1, 60, 8) * mask
-    whole, whole_mask, _ = block(x, mask, block.conv.new_cache(1, 1, x))
+    whole, whole_mask, _ = block(x, mask, block.conv.new_cache(1, 1, x), looks)
     cache, parts = block.conv.new_cache(1, 1, x), []
-    for t in (0, 1, 2, 10, 30, 59):
-        end = {0: 1, 1: 2, 2: 10, 10: 30, 30: 59, 59: 60}[t]
-        y, m, cache = block(x[:, t:end], mask[:, t:end], cache)
+    for t, end in {0: 1, 1: 2, 2: 10, 10: 30, 30: 59, 59: 60}.items():
+        y, m, cache = block(x[:, t:end], mask[:, t:end], cache, looks)
         assert torch.equal(m, whole_mask[:, t:end])
         parts.append(y)
     assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-5)
+
+
+def test_a_block_that_looks_ahead_answers_late() -> None:
+    torch.manual_seed(0)
+    block = Block(4, 3, True)
+    x, mask = torch.randn(1, 30, 4), torch.ones(1, 30, 1)
+    ahead_of_all, _, _ = block(x, mask, block.conv.new_cache(1, 1, x), YES)
+    wanted = x[:, 9] + block.mix(torch.nn.functional.silu(
+        block.conv.linear(block.norm(x)[:, [6, 9, 12]].flatten(1)) + block.conv.bias
+    ))  # fmt: skip
+    assert torch.allclose(ahead_of_all[:, 12], wanted, atol=1e-5)
 
 
 def test_nothing_masked_reaches_a_state(network: MotionNetwork) -> None:
@@ -136,14 +159,15 @@ def test_masked_proxies_get_no_gradient(network: MotionNetwork) -> None:
     assert xy.grad[o.confidence > 0].abs().sum() > 0
 
 
-def test_frame_by_frame_equals_all_at_once(network: MotionNetwork) -> None:
+@pytest.mark.parametrize("index", range(5))
+def test_frame_by_frame_equals_all_at_once(network: MotionNetwork, index: int) -> None:
     o = random_observed(100, batch=1)
     with torch.no_grad():
-        whole, _box, _ = network(o, o, ahead(1), network.new_caches(1, o.xy))
+        whole, _box, _ = network(o, o, ahead(1, index), network.new_caches(1, o.xy))
         caches, begin, rows = network.new_caches(1, o.xy), 0, []
         for n in (1, 1, 5, 33, 1, 59):
             part = o.map(lambda x, b=begin, n=n: x[:, b : b + n])
-            states, _, caches = network(part, part, ahead(1), caches)
+            states, _, caches = network(part, part, ahead(1, index), caches)
             rows.append(states[-1])
             begin += n
     for f in dataclasses.fields(whole[-1]):
@@ -151,14 +175,87 @@ def test_frame_by_frame_equals_all_at_once(network: MotionNetwork) -> None:
         assert torch.allclose(joined, getattr(whole[-1], f.name), atol=1e-4), f.name
 
 
-def test_the_past_beyond_eighty_one_frames_does_not_count() -> None:
+@pytest.mark.parametrize(("index", "first", "last"), [(0, 40, 0), (2, 40, 4), (4, 40, 40)])
+def test_an_estimate_depends_on_forty_frames_before_and_its_look_ahead(index: int, first: int, last: int) -> None:
     net = MotionNetwork(dataclasses.replace(SMALL, iterations=0)).eval()
-    a, b = random_observed(120, 1, missing=0.0), random_observed(120, 1, seed=1, missing=0.0)
-    mixed = Observed(*(torch.cat([getattr(b, f)[:, :39], getattr(a, f)[:, 39:]], 1) for f in FIELDS))
-    with torch.no_grad():
-        x, y = (net(o, o, ahead(1), net.new_caches(1, o.xy))[0][-1].R_body for o in (a, mixed))
-    assert torch.allclose(x[:, -1], y[:, -1], atol=1e-6)
-    assert not torch.allclose(x[:, -2], y[:, -2], atol=1e-6)
+    delay = SMALL.lookaheads[index]
+    assert delay == last
+    o = random_observed(200, 1, missing=0.0)
+    other = random_observed(200, 1, seed=1, missing=0.0)
+    t = 100
+
+    def features(begin: int, end: int) -> torch.Tensor:
+        """Of frame t, where the frames from begin to end are another person's."""
+        mixed = Observed(
+            *(torch.cat([getattr(o, f)[:, :begin], getattr(other, f)[:, begin:end], getattr(o, f)[:, end:]], 1)
+              for f in FIELDS)
+        )  # fmt: skip
+        with torch.no_grad():
+            body, _, _ = net.initialiser.encode(mixed, ahead(1, index), net.new_caches(1, o.xy))
+        return body[:, t + delay]
+
+    plain = features(0, 0)
+    assert torch.allclose(features(0, t - first), plain, atol=1e-6)
+    assert not torch.allclose(features(0, t - first + 1), plain, atol=1e-6)
+    assert torch.allclose(features(t + last + 1, 200), plain, atol=1e-6)
+    assert not torch.allclose(features(t + last, 200), plain, atol=1e-6)
+
+
+def test_points_give_the_rotations_that_lead_to_them(points: BodyPoints) -> None:
+    g = torch.Generator().manual_seed(5)
+    inverse = InverseKinematics(load_body())
+    w = torch.randn(64, 55, 3, generator=g) * 0.1
+    for knee in (4, 5):  # limbs bend about their hinges
+        w[:, knee] = torch.tensor([1.0, 0, 0]) * torch.rand(64, 1, generator=g) * 2
+    w[:, 18] = torch.tensor([0.0, -1.0, 0]) * torch.rand(64, 1, generator=g) * 2
+    w[:, 19] = torch.tensor([0.0, 1.0, 0]) * torch.rand(64, 1, generator=g) * 2
+    w[:, [1, 2, 16, 17]] *= 3
+    w[:, 0] = torch.randn(64, 3, generator=g)
+    R_local = turn(w)
+    _, joints, marks = points(R_local, torch.zeros(64, 10))
+    found = inverse(points_of(joints, marks))
+    assert torch.allclose(found @ found.transpose(-1, -2), torch.eye(3).expand_as(found), atol=1e-5)
+    _, reached, _ = points(torch.cat([found, R_local[:, 22:]], 1), torch.zeros(64, 10))
+    gap = (reached - joints)[:, :22].norm(dim=-1)
+    assert gap.mean() < 0.015
+    assert gap[:, [1, 2, 4, 5, 7, 8]].max() < 0.01, "legs hang on the pelvis alone"
+
+
+def test_a_rotation_is_its_cube_root_three_times() -> None:
+    R = turn(torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * 0.8)
+    third = cube_root(R)
+    assert torch.allclose(third @ third @ third, R, atol=1e-4)
+    assert torch.allclose(cube_root(torch.eye(3)), torch.eye(3), atol=1e-6)
+
+
+def test_lifting_finds_points_and_place_of_a_person_seen_without_error(points: BodyPoints) -> None:
+    g = torch.Generator().manual_seed(2)
+    R = turn(torch.randn(1, 6, 55, 3, generator=g) * 0.3)
+    R[..., 0, :, :] = R[..., 0, :, :] @ torch.diag(torch.tensor([1.0, -1, -1]))
+    _, joints, marks = points(R, torch.zeros(1, 6, 10))
+    root = torch.tensor([0.7, -0.3, 3.2])
+    hips = (joints[..., 1:2, :] + joints[..., 2:3, :]) / 2
+    seen_m = marks[..., :67, :] + root
+    blaze = torch.zeros(1, 6, 33, 3)
+    for k, name in enumerate(BLAZEPOSE_NAMES):
+        name = name.replace("foot_index", "big_toe")
+        if name in BODY_NAMES:
+            blaze[..., k, :] = marks[..., BODY_NAMES.index(name), :]
+    seen = Observed(
+        seen_m[..., :2] / seen_m[..., 2:], torch.ones(1, 6, 67), blaze - hips, torch.ones(1, 6),
+        marks[..., 25:67, :].unflatten(-2, (2, 21)), torch.ones(1, 6, 2),
+    )  # fmt: skip
+    box = box_of(seen.xy[..., :25, :], torch.ones(1, 6, 25))
+    found = lift(seen, box)
+    at = [LIFTED_NAMES.index(n) for n in BODY_NAMES if n not in ("neck", "left_small_toe", "right_small_toe")]
+    proxy = [PROXY_NAMES.index(LIFTED_NAMES[i]) for i in at]
+    wanted = marks[..., proxy, :] - hips
+    assert torch.allclose(found.points_m[..., at, :], wanted, atol=0.03)
+    z = torch.exp(found.place[..., 2]) / box[..., 2]
+    assert torch.allclose(z, (root + hips.squeeze(-2))[..., 2], rtol=0.02)
+    blind = lift(seen.map(torch.zeros_like), box_of(torch.zeros(1, 6, 25, 2), torch.zeros(1, 6, 25)))
+    assert torch.all(blind.points_m == 0)
+    assert torch.all(blind.known == 0)
 
 
 def test_points_are_those_of_the_body_model(points: BodyPoints) -> None:

@@ -35,7 +35,7 @@ from hmcap.tools.training.unroll import unroll  # noqa: E402
 
 TINY = NetworkConfig(
     size="tiny", body_channels=16, hand_channels=8, dilations=(3,), attention_channels=8, decoder_channels=16,
-    descent_channels=8, descent_hidden=16, iterations=2, lookaheads=(0, 4),
+    descent_channels=8, descent_hidden=16, iterations=2,
 )  # fmt: skip
 
 

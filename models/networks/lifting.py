@@ -19,7 +19,7 @@ _KNUCKLE = [HAND_NAMES.index(k) for k in _KNUCKLES]
 _PAIRS = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
 _RENAMED = {f"{s}_{toe}_toe": f"{s}_foot_index" for s in ("left", "right") for toe in ("big", "small")}
 _FINGERS = {"index1": ("index", "index"), "middle1": ("index", "pinky"), "pinky1": ("pinky", "pinky")}
-PRIOR_WEIGHT = 0.02
+PRIOR_WEIGHT = 0.002
 """Weight of the depth at which a person of common size fills the box, against that of all points."""
 
 
