@@ -13,7 +13,7 @@ from hmcap.models.markers import contact_rig, proxy_rig  # noqa: E402
 from hmcap.models.networks.config import SIZES, NetworkConfig  # noqa: E402
 from hmcap.models.networks.gradient import DAMPING, joint_steps, reprojection  # noqa: E402
 from hmcap.models.networks.inputs import box_of  # noqa: E402
-from hmcap.models.networks.inverse import InverseKinematics, cube_root, points_of  # noqa: E402
+from hmcap.models.networks.inverse import InverseKinematics, cube_root, points_of, shortest_arc  # noqa: E402
 from hmcap.models.networks.kinematics import (  # noqa: E402
     BodyPoints,
     camera_axes_of_up,
@@ -219,6 +219,18 @@ def test_points_give_the_rotations_that_lead_to_them(points: BodyPoints) -> None
     gap = (reached - joints)[:, :22].norm(dim=-1)
     assert gap.mean() < 0.015
     assert gap[:, [1, 2, 4, 5, 7, 8]].max() < 0.01, "legs hang on the pelvis alone"
+
+
+def test_the_shortest_arc_is_a_rotation_even_where_it_is_half_a_turn() -> None:
+    g = torch.Generator().manual_seed(0)
+    a = torch.nn.functional.normalize(torch.randn(200, 3, generator=g), dim=-1)
+    b = torch.nn.functional.normalize(torch.randn(200, 3, generator=g), dim=-1)
+    assert torch.allclose((shortest_arc(a, b) @ a[..., None])[..., 0][(a * b).sum(-1) > -0.95],
+                          b[(a * b).sum(-1) > -0.95], atol=1e-4)  # fmt: skip
+    for opposed in (-a, torch.nn.functional.normalize(-a + 0.05 * b, dim=-1)):
+        R = shortest_arc(a, opposed)
+        assert torch.allclose(R @ R.transpose(-1, -2), torch.eye(3).expand_as(R), atol=1e-4)
+        assert torch.allclose(torch.linalg.det(R), torch.ones(200), atol=1e-4)
 
 
 def test_a_rotation_is_its_cube_root_three_times() -> None:

@@ -10,7 +10,7 @@ from ..body_stages import BodyModel
 from ..markers import proxy_rig
 from ..proxies import PROXY_NAMES
 from ..skeleton import JOINT_NAMES, NUM_BODY_JOINTS, PARENTS
-from .kinematics import cross, full_precision
+from .kinematics import cross, full_precision, matrix_of_6d
 
 _SIDES = ("left", "right")
 _EXTRA = (
@@ -139,17 +139,14 @@ def turned_back(R: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def shortest_arc(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """(..., 3, 3) the smallest turn from unit vectors a to unit vectors b."""
+    """(..., 3, 3) the smallest turn from unit vectors a to unit vectors b; half a turn where they are opposed."""
     a = a.expand_as(b)
     x, y, z = cross(a, b).unbind(-1)
     c = (a * b).sum(-1)
     k = 1 / (1 + c).clamp_min(0.02)
-    rows = (
-        (c + k * x * x, k * x * y - z, k * x * z + y),
-        (k * x * y + z, c + k * y * y, k * y * z - x),
-        (k * x * z - y, k * y * z + x, c + k * z * z),
-    )
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    first = torch.stack([c + k * x * x, k * x * y + z, k * x * z - y], dim=-1)
+    second = torch.stack([k * x * y - z, c + k * y * y, k * y * z + x], dim=-1)
+    return matrix_of_6d(torch.cat([first, second], dim=-1))
 
 
 def cube_root(R: torch.Tensor) -> torch.Tensor:
