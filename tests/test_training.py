@@ -14,7 +14,8 @@ import onnx  # noqa: E402
 from hmcap.engines.backends import open_engine  # noqa: E402
 from hmcap.models.body import load_body  # noqa: E402
 from hmcap.models.errors import HmcapError, UsageError  # noqa: E402
-from hmcap.models.networks.config import NetworkConfig  # noqa: E402
+from hmcap.models.networks.config import SIZES, NetworkConfig  # noqa: E402
+from hmcap.models.networks.inverse import points_of  # noqa: E402
 from hmcap.models.networks.motion_network import MotionNetwork  # noqa: E402
 from hmcap.models.networks.state import State  # noqa: E402
 from hmcap.models.skeleton import JOINT_NAMES  # noqa: E402
@@ -30,6 +31,8 @@ from hmcap.tools.training.held_out import held_out, measures, procrustes  # noqa
 from hmcap.tools.training.losses import WEIGHTS, losses  # noqa: E402
 from hmcap.tools.training.masks import GROUPS, random_masks  # noqa: E402
 from hmcap.tools.training.scenes import SceneMaker  # noqa: E402
+from hmcap.tools.training import train  # noqa: E402
+from hmcap.tools.training.__main__ import main as training_main  # noqa: E402
 from hmcap.tools.training.train import Settings, Training  # noqa: E402
 from hmcap.tools.training.unroll import unroll  # noqa: E402
 
@@ -80,6 +83,7 @@ def state_of_truth(batch: Batch, box: torch.Tensor) -> State:
     return State(
         t.betas.expand(*rows, -1), t.R_local[..., :22, :, :], t.R_local[..., 25:, :, :], place, t.up_cam, t.height_m,
         t.step_m, (t.contact - 0.5) * 40, torch.full((*rows, 2), -7.0), torch.full((*rows, 8), -7.0),
+        points_of(t.joints_m, t.points_m),
     )  # fmt: skip
 
 
@@ -314,7 +318,7 @@ def test_held_out_measures_each_state(clean: Batch) -> None:
     values = held_out(MotionNetwork(TINY), [clean], 4)
     assert values["mpjpe_mm"] > 20
     assert set(values) == {f"{p}{k}" for p in ("", "first_") for k in (
-        "mpjpe_mm", "pa_mm", "limbs_mm", "limbs_pa_mm", "hand_pa_mm", "angle_deg", "accel_m_s2", "depth_percent",
+        "points_pa_mm", "mpjpe_mm", "pa_mm", "limbs_mm", "limbs_pa_mm", "hand_pa_mm", "angle_deg", "accel_m_s2", "depth_percent",
         "contact_f1")}  # fmt: skip
     assert all(np.isfinite(v) for v in values.values())
 
@@ -339,3 +343,37 @@ def test_curves_keep_rows_of_several_kinds(tmp_path: Path) -> None:
     assert [len(r) for r in rows] == [4, 4, 5]
     draw(path, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_one_command_leads_from_motion_to_a_graph_and_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(SIZES, "tiny", TINY)
+    monkeypatch.setattr(train, "HELD_OUT_TAKES", 2)
+    monkeypatch.setattr(train, "HELD_OUT_FRAMES", 16)
+    t = np.arange(200) / 30
+    poses = np.zeros((200, 165))
+    poses[:, 3 * JOINT_NAMES.index("left_shoulder") + 2] = 0.6 * np.sin(2 * t)
+    trans = np.tile([0.0, -float(load_body().v_template[:, 1].min()), 0.0], (200, 1))
+    for name in ("CMU", "SSM_synced"):  # a data set of the paper's training split, and one of its test split
+        (tmp_path / "amass" / name).mkdir(parents=True)
+        np.savez(
+            tmp_path / "amass" / name / "sway_poses.npz", poses=poses, trans=trans, mocap_frame_rate=30.0,
+            up_axis="y", surface_model_type="smplx",
+        )  # fmt: skip
+    command = [
+        "retrain", str(tmp_path / "out"), "--motions", str(tmp_path / "amass"), "--size", "tiny", "--hours", "0",
+        "--steps", "2", "1", "--takes", "2", "--frames", "12",
+    ]  # fmt: skip
+    assert training_main(command) == 0
+    info = read_graph_info(tmp_path / "out" / "motion_tiny.onnx")
+    assert (info.size, info.lookaheads) == ("tiny", TINY.lookaheads)
+    said = capsys.readouterr().out
+    assert "stage 1 step 2" in said
+    assert "stage 2 step 1" in said
+    assert training_main(command) == 0
+    assert "step" not in capsys.readouterr().out, "what is there is used as it is"
+    assert training_main([*command, "--motions", str(tmp_path / "nothing"), "--steps", "0", "1"]) == 2
+    other = ["retrain", str(tmp_path / "other"), "--motions", str(tmp_path / "nothing")]
+    assert training_main(other) == 1
+    assert "nothing" in capsys.readouterr().err

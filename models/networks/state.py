@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from .kinematics import camera_axes_of_up, matrix_of_6d
+from .kinematics import camera_axes_of_up, full_precision, matrix_of_6d
 
 NUM_BODY = 22
 NUM_FINGERS = 15
@@ -64,8 +64,14 @@ PLACE_OF_MEAN = (0.0, 0.0, 0.45)
 HEIGHT_OF_MEAN_M = 0.9
 
 
+@full_precision
 def state_of(
-    raw: torch.Tensor, fingers: torch.Tensor, points_m: torch.Tensor, R_points: torch.Tensor, place_of_hips: torch.Tensor, num_betas: int
+    raw: torch.Tensor,
+    fingers: torch.Tensor,
+    points_m: torch.Tensor,
+    R_points: torch.Tensor,
+    place_of_hips: torch.Tensor,
+    num_betas: int,
 ) -> State:
     """The state that the decoders' outputs mean: raw (B, T, BODY_OUT + num_betas), fingers (B, T, 2, 90) of the left
     (still mirrored) and the right hand, on top of the rotations R_points (B, T, 22, 3, 3) that the points_m have given

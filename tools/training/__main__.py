@@ -1,5 +1,6 @@
 """Train the motion networks.
 
+python -m hmcap.tools.training retrain OUT --motions DIR                     all of the following, one after the other
 python -m hmcap.tools.training bank OUT --motions DIR                        build the motion bank
 python -m hmcap.tools.training train RUN --bank BANK --held-out BANK         train the networks
 python -m hmcap.tools.training robustness OUT --held-out BANK A=RUN/best.pt  error against missing input
@@ -11,9 +12,10 @@ import sys
 from collections.abc import Sequence
 
 from ...models.errors import HmcapError
-from . import bank, export, robustness, train
+from . import bank, export, retrain, robustness, train
 
 COMMANDS = {
+    "retrain": (retrain, "from a folder of motion to the graph that a capture runs"),
     "bank": (bank, "build the motion bank that training draws from"),
     "train": (train, "train the motion networks"),
     "robustness": (robustness, "error of trained networks against how much of the input is missing"),

@@ -110,6 +110,15 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+def finished(folder: Path, stage: int, steps: int) -> bool:
+    """Whether the run in a folder is through with a stage of that many steps."""
+    last = folder / "last.pt"
+    if not last.is_file():
+        return False
+    saved = checkpoint.load(last)
+    return saved["stage"] > stage or (saved["stage"] == stage and saved["step"] >= steps)
+
+
 class Training:
     """One stage of a run."""
 
