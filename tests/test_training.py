@@ -70,7 +70,7 @@ def batches(scenes: SceneMaker) -> Batches:
 
 @pytest.fixture(scope="module")
 def clean(scenes: SceneMaker) -> Batch:
-    made = Batches(scenes, BatchedNoise(load_noise_model()), masks=False, wrong_lens=False)
+    made = Batches(scenes, BatchedNoise(load_noise_model()), masks=False, wrong_lens=False, clear=False)
     return made.draw(torch.Generator().manual_seed(5), 3, 24)
 
 
@@ -159,7 +159,7 @@ def settings(**changes) -> Settings:
 
 
 def train(folder: Path, batches: Batches, config: NetworkConfig = TINY, start: Path | None = None, **changes):
-    test = dataclasses.replace(batches, masks=False, wrong_lens=False)
+    test = dataclasses.replace(batches, masks=False, wrong_lens=False, clear=False)
     training = Training(folder, config, settings(**changes), batches, test, start)
     training.held_out_takes = 1
     training.run()

@@ -134,6 +134,8 @@ class _Run:
     """(2, n) bool."""
     blind: torch.Tensor
     """(n,) bool: no body 3-D."""
+    spread: torch.Tensor
+    """(n,) factor on the spread."""
     image_px: torch.Tensor
     """(2, n) width and height."""
     slow: tuple[torch.Tensor, ...]
@@ -164,8 +166,12 @@ class BatchedNoise:
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.asarray(values), dtype=self._like.dtype, device=self._like.device)
 
-    def __call__(self, generator: torch.Generator, tracks: TorchTracks, fps: float = 30.0) -> Noisy:
+    def __call__(
+        self, generator: torch.Generator, tracks: TorchTracks, fps: float = 30.0, spread: torch.Tensor | None = None
+    ) -> Noisy:
         """Noisy proxies (B, T, ...) of true ones, as tensors; the generator is of the device that the model is on.
+        spread (B,): factor on what scatters in the picture about the bias, for footage that is clearer than that which
+        was measured; None leaves it.
 
         Raises UsageError where the tracks are of another type or on another device.
         """
@@ -223,6 +229,7 @@ class BatchedNoise:
             "present": present,
             "found": found,
             "blind": blind[0],
+            "spread": (like.new_ones(takes) if spread is None else spread.to(like)).expand(frames, takes),
             "image_px": tracks.image_size_px.T.to(like.dtype)[:, None].expand(2, frames, takes),
         }
         xy_px, confidence, body, hands = outs = tuple(
@@ -299,6 +306,7 @@ class BatchedNoise:
         scale = group.state.gather(1, visible)
         scale *= group.size(run.size_px[g].clamp(min=1.0).log2())
         scale *= group.blur(run.blur[part])
+        scale *= run.spread
         bias, chol = bias.reshape(2, n, -1), chol.reshape(3, n, -1)
         x, y = flat[:, 0] * scale, flat[:, 1] * scale
         error = [torch.addcmul(bias[0], chol[0], x), torch.addcmul(bias[1], chol[1], x).addcmul_(chol[2], y)]

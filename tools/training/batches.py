@@ -1,5 +1,6 @@
 """What one step of training sees: scenes, measured with the landmark stage's noise, and their targets."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -15,6 +16,9 @@ Noise = Literal["measured", "gaussian"]
 RATE_HZ = 30.0
 SHUTTER = (0.1, 0.4)
 """Share of a frame in which the shutter is open: what moves meanwhile is blurred."""
+CLEAR_SHARE, CLEAREST = 0.6, 0.25
+"""Share of the takes that are clearer than the people whose landmarks were measured (small, dim, blurred, behind things),
+and the least factor on the scatter of their landmarks."""
 WRONG_LENS_SHARE, WRONG_LENS = 0.3, 0.2
 """Share of the takes whose focal length is not what it is taken for, and the spread of the logarithm of the error."""
 GAUSSIAN_2D, GAUSSIAN_3D_M = 0.012, 0.04
@@ -50,6 +54,8 @@ class Batches:
     masks: bool = True
     """Whether input goes missing at random, beyond what the noise leaves out."""
     wrong_lens: bool = True
+    clear: bool = True
+    """Whether some takes are clearer than those that the noise was measured on."""
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator, takes: int, frames: int) -> Batch:
@@ -69,7 +75,9 @@ class Batches:
             uniform(*SHUTTER),
         )
         if self.noise == "measured":
-            noisy = self.measured(generator, tracks, RATE_HZ)
+            clear = torch.exp(uniform(0, 1) * math.log(CLEAREST))
+            clear = torch.where(uniform(0, 1) < (CLEAR_SHARE if self.clear else 0.0), clear, 1.0)
+            noisy = self.measured(generator, tracks, RATE_HZ, clear)
             px, confidence, body, hands = noisy.xy_px, noisy.confidence, noisy.body_xyz_m, noisy.hands_xyz_m
         else:
             px, confidence, body, hands = self._gaussian(generator, tracks, scene)

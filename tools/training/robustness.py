@@ -54,6 +54,7 @@ def main(args: argparse.Namespace) -> int:
         BatchedNoise(load_noise_model()),
         masks=False,
         wrong_lens=False,
+        clear=False,
     )
     batch = test.draw(torch.Generator().manual_seed(_SEED), args.takes, args.frames)
     rows = curve(networks, batch)
