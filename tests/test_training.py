@@ -23,7 +23,12 @@ from hmcap.models.streaming.graph_info import read_graph_info  # noqa: E402
 from hmcap.models.streaming.stream import MotionNetwork as Streaming  # noqa: E402
 from hmcap.tools.noise.batched import BatchedNoise  # noqa: E402
 from hmcap.tools.noise.model import load_noise_model  # noqa: E402
-from hmcap.tools.training import checkpoint, export, robustness  # noqa: E402
+from hmcap.tools.training import (  # noqa: E402
+    checkpoint,
+    export,
+    robustness,
+)
+from hmcap.tools.training.__main__ import main as training_main  # noqa: E402
 from hmcap.tools.training.bank import build_bank  # noqa: E402
 from hmcap.tools.training.batches import Batch, Batches  # noqa: E402
 from hmcap.tools.training.curves import add_row, draw, read_rows  # noqa: E402
@@ -31,8 +36,6 @@ from hmcap.tools.training.held_out import held_out, measures, procrustes  # noqa
 from hmcap.tools.training.losses import WEIGHTS, losses  # noqa: E402
 from hmcap.tools.training.masks import GROUPS, random_masks  # noqa: E402
 from hmcap.tools.training.scenes import SceneMaker  # noqa: E402
-from hmcap.tools.training import train  # noqa: E402
-from hmcap.tools.training.__main__ import main as training_main  # noqa: E402
 from hmcap.tools.training.train import Settings, Training  # noqa: E402
 from hmcap.tools.training.unroll import unroll  # noqa: E402
 
@@ -318,8 +321,8 @@ def test_held_out_measures_each_state(clean: Batch) -> None:
     values = held_out(MotionNetwork(TINY), [clean], 4)
     assert values["mpjpe_mm"] > 20
     assert set(values) == {f"{p}{k}" for p in ("", "first_") for k in (
-        "points_pa_mm", "mpjpe_mm", "pa_mm", "limbs_mm", "limbs_pa_mm", "hand_pa_mm", "angle_deg", "accel_m_s2", "depth_percent",
-        "contact_f1")}  # fmt: skip
+        "points_pa_mm", "mpjpe_mm", "pa_mm", "limbs_mm", "limbs_pa_mm", "hand_pa_mm", "angle_deg", "accel_m_s2",
+        "depth_percent", "contact_f1")}  # fmt: skip
     assert all(np.isfinite(v) for v in values.values())
 
 
@@ -349,8 +352,8 @@ def test_one_command_leads_from_motion_to_a_graph_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setitem(SIZES, "tiny", TINY)
-    monkeypatch.setattr(train, "HELD_OUT_TAKES", 2)
-    monkeypatch.setattr(train, "HELD_OUT_FRAMES", 16)
+    monkeypatch.setattr("hmcap.tools.training.train.HELD_OUT_TAKES", 2)
+    monkeypatch.setattr("hmcap.tools.training.train.HELD_OUT_FRAMES", 16)
     t = np.arange(200) / 30
     poses = np.zeros((200, 165))
     poses[:, 3 * JOINT_NAMES.index("left_shoulder") + 2] = 0.6 * np.sin(2 * t)

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
+from ..body import load_body
 from ..observed import Observed
 from .config import NetworkConfig
-from ..body import load_body
 from .inputs import BodyInput, HandInput, Stream, body_input, hand_input
 from .inverse import NUM_POINTS, POINT_NAMES, InverseKinematics
 from .kinematics import full_precision
@@ -155,8 +155,8 @@ class Initialiser(nn.Module):
     def encode(
         self, newest: Observed, ahead: torch.Tensor, caches: Caches
     ) -> tuple[torch.Tensor, torch.Tensor, Caches]:
-        """Features of the body (B, T, C_b) and the hands (B, T, 2, C_h), F'_body and F'_hand, of the frames that lie the
-        look-ahead before each of T frames; ahead (B, 1, n) is one-hot, the same for the whole batch."""
+        """Features of the body (B, T, C_b) and the hands (B, T, 2, C_h), F'_body and F'_hand, of the frames that lie
+        the look-ahead before each of T frames; ahead (B, 1, n) is one-hot, the same for the whole batch."""
         layers = layers_ahead(ahead)
         body_in = body_input(newest, self.config.relative_3d)
         hand_in = hand_input(newest, body_in.box, self.config.relative_3d)

@@ -114,7 +114,9 @@ class InverseKinematics(nn.Module):
         plain = (swing @ self.get_buffer("hinge_rest").unsqueeze(-1)).squeeze(-1)
         seen = unit(cross(u, v))
         bend = 1 - (u * v).sum(-1, keepdim=True)
-        sure = ((bend - STRAIGHT) / (BENT - STRAIGHT)).clamp(0, 1) * ((seen * plain).sum(-1, keepdim=True) + 0.6).clamp(0, 1)
+        sure = ((bend - STRAIGHT) / (BENT - STRAIGHT)).clamp(0, 1) * ((seen * plain).sum(-1, keepdim=True) + 0.6).clamp(
+            0, 1
+        )
         hinge = sure * seen + (1 - sure) * plain
         upper = axes_of(u, hinge) @ self.get_buffer("limbs_rest").transpose(-1, -2)
         lower = upper @ shortest_arc(self.get_buffer("lower_rest"), turned_back(upper, v))
@@ -152,7 +154,9 @@ def shortest_arc(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def cube_root(R: torch.Tensor) -> torch.Tensor:
     """(..., 3, 3) the rotation that, done three times, is R."""
     w = ((1 + R.diagonal(dim1=-1, dim2=-2).sum(-1, keepdim=True)).clamp_min(0.1)).sqrt() / 2
-    v = torch.stack([R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]], -1) / (4 * w)
+    v = torch.stack([R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]], -1) / (
+        4 * w
+    )
     s = v.norm(dim=-1, keepdim=True)
     third = torch.atan(s / w) / 3
     x, y, z = (v * torch.where(s > 1e-6, torch.sin(third) / s.clamp_min(1e-6), torch.full_like(s, 1 / 3))).unbind(-1)

@@ -80,9 +80,7 @@ def lift(o: Observed, box: torch.Tensor, relative_3d: bool = True) -> Lift:
     down = (w * spread * spread).sum((-1, -2)) / total.squeeze(-1)
     depth = ((up + prior * usual) / (down + prior)).clamp(0.2 * usual, 5 * usual).unsqueeze(-1)
     some = cue_known.unsqueeze(-1)
-    across = torch.where(
-        (some > 0) & (w.sum(-2) > 0), mean_xy * depth - mean_offset, box[..., :2] * depth
-    )
+    across = torch.where((some > 0) & (w.sum(-2) > 0), mean_xy * depth - mean_offset, box[..., :2] * depth)
     in_picture = torch.cat([xy * (z + depth.unsqueeze(-2)) - across.unsqueeze(-2), z], dim=-1)
     points = torch.where(seen.unsqueeze(-1) > 0, in_picture, cue)
     known = torch.maximum(seen, some)

@@ -1,4 +1,4 @@
-"""The mirror image of what is seen, and of what is estimated: two looks at the same person, whose errors partly cancel."""
+"""The mirror image of what is seen and of what is estimated: two looks at one person, whose errors partly cancel."""
 
 from dataclasses import fields
 

@@ -17,8 +17,8 @@ RATE_HZ = 30.0
 SHUTTER = (0.1, 0.4)
 """Share of a frame in which the shutter is open: what moves meanwhile is blurred."""
 CLEAR_SHARE, CLEAREST = 0.6, 0.25
-"""Share of the takes that are clearer than the people whose landmarks were measured (small, dim, blurred, behind things),
-and the least factor on the scatter of their landmarks."""
+"""Share of the takes that are clearer than the people whose landmarks were measured (small, dim, blurred, hidden), and
+the least factor on the scatter of their landmarks."""
 WRONG_LENS_SHARE, WRONG_LENS = 0.3, 0.2
 """Share of the takes whose focal length is not what it is taken for, and the spread of the logarithm of the error."""
 GAUSSIAN_2D, GAUSSIAN_3D_M = 0.012, 0.04

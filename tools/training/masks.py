@@ -14,6 +14,7 @@ EVENTS = 4
 NO_BODY_3D, NO_HAND_3D = 0.15, 0.25
 """Share of the takes in which the landmark networks' own 3-D of the body, of each hand, is dropped."""
 
+
 def _groups() -> torch.Tensor:
     """(G, 67) bool: what goes missing together."""
     sides = {}

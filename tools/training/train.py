@@ -105,7 +105,9 @@ def main(args: argparse.Namespace) -> int:
     body = load_body()
     noise = BatchedNoise(load_noise_model(), device=args.device)
     train = Batches(SceneMaker(load_bank(args.bank), body, args.device), noise, settings.noise, settings.masks)
-    test = Batches(SceneMaker(load_bank(args.held_out), body, args.device), noise, masks=False, wrong_lens=False, clear=False)
+    test = Batches(
+        SceneMaker(load_bank(args.held_out), body, args.device), noise, masks=False, wrong_lens=False, clear=False
+    )
     Training(args.folder, config, settings, train, test, args.start).run()
     return 0
 

@@ -19,7 +19,14 @@ from .fingerprint import code_version
 from .landmarks import EngineOptions, Progress
 from .own import THIS, Context, Method, Settings, predict_with
 
-_CODE = ("models", "models.data", "models.solver", "models.streaming", "realtime.motion", "tools.evaluation.methods.networks")
+_CODE = (
+    "models",
+    "models.data",
+    "models.solver",
+    "models.streaming",
+    "realtime.motion",
+    "tools.evaluation.methods.networks",
+)
 _DIGITS = 12
 """Of the weights' SHA-256 in the version."""
 
