@@ -8,6 +8,7 @@ The graph takes any number of frames of one person and the caches that it gave w
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from torch import nn
 
 from ...models.errors import HmcapError
 from ...models.networks.config import STEP_RATE_HZ
+from ...models.networks.mirror import mean_state, mirrored_observed, mirrored_state
 from ...models.networks.motion_network import MotionNetwork
+from ...models.networks.state import State
 from ...models.observed import FIELDS, Observed
 from ...models.proxies import NUM_PROXIES
 from ...models.streaming.records import OUTPUTS
@@ -54,22 +57,27 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+LOOKS = 2
+"""Looks at each person: as it is, and in the mirror."""
+
+
 class Graph(nn.Module):
-    """The network with plain tensors in and out, in the order of :func:`input_names` and :func:`output_names`."""
+    """The network with plain tensors in and out, in the order of :func:`input_names` and :func:`output_names`. It sees
+    the person and the mirror image at once, and answers with the middle of both."""
 
     def __init__(self, network: MotionNetwork) -> None:
         super().__init__()
         self.network = network
-        self.caches = list(network.new_caches(1, torch.zeros(1)))
+        self.caches = list(network.new_caches(LOOKS, torch.zeros(1)))
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         n = len(FIELDS)
-        newest, at, ahead = Observed(*tensors[:n]), Observed(*tensors[n : 2 * n]), tensors[2 * n]
+        newest, at = with_mirror(Observed(*tensors[:n])), with_mirror(Observed(*tensors[n : 2 * n]))
         caches = dict(zip(self.caches, tensors[2 * n + 1 :], strict=True))
-        states, box, after = self.network(newest, at, ahead, caches)
-        state = states[-1]
+        states, boxes, after = self.network(newest, at, tensors[2 * n], caches)
+        state = mean_state(part(states[-1], 0), mirrored_state(part(states[-1], 1)))
         R = state.R_local()
-        root = state.root_cam_m(box)
+        root = state.root_cam_m(boxes[:1])
         values = {
             "betas": state.betas,
             "R_cam_root": R[..., 0, :, :],
@@ -85,15 +93,26 @@ class Graph(nn.Module):
         return (*(values[k] for k in OUTPUTS), *(after[k] for k in self.caches))
 
 
+def with_mirror(o: Observed) -> Observed:
+    """Observations (1, ...) and their mirror image, (2, ...)."""
+    other = mirrored_observed(o)
+    return Observed(*(torch.cat([getattr(o, f), getattr(other, f)]) for f in FIELDS))
+
+
+def part(state: State, k: int) -> State:
+    """Element k of a batch of states, (1, ...)."""
+    return State(*(getattr(state, f.name)[k : k + 1] for f in fields(state)))
+
+
 def input_names(network: MotionNetwork) -> list[str]:
     """Names of the graph's inputs."""
-    caches = network.new_caches(1, torch.zeros(1))
+    caches = network.new_caches(LOOKS, torch.zeros(1))
     return [*FIELDS, *(f"at_{f}" for f in FIELDS), "ahead", *(f"cache_{k}" for k in caches)]
 
 
 def output_names(network: MotionNetwork) -> list[str]:
     """Names of the graph's outputs."""
-    return [*OUTPUTS, *(f"next_cache_{k}" for k in network.new_caches(1, torch.zeros(1)))]
+    return [*OUTPUTS, *(f"next_cache_{k}" for k in network.new_caches(LOOKS, torch.zeros(1)))]
 
 
 def example(network: MotionNetwork, frames: int, seed: int = 0) -> list[torch.Tensor]:
@@ -102,7 +121,7 @@ def example(network: MotionNetwork, frames: int, seed: int = 0) -> list[torch.Te
     observed = [torch.rand(1, frames, *s, generator=generator) for s in _SHAPES]
     ahead = torch.zeros(1, 1, len(network.config.lookaheads))
     ahead[..., 0] = 1
-    caches = network.new_caches(1, torch.zeros(1))
+    caches = network.new_caches(LOOKS, torch.zeros(1))
     return [*observed, *(x.clone() for x in observed), ahead, *caches.values()]
 
 
@@ -121,7 +140,7 @@ def export(network: MotionNetwork, path: Path, about: dict, *, half: bool = Fals
     if program is None:
         raise HmcapError("Expected torch to export the networks, and it gave nothing. Use the pinned version of torch.")
     model = program.model_proto
-    caches = {k: list(v.shape) for k, v in network.new_caches(1, torch.zeros(1)).items()}
+    caches = {k: list(v.shape) for k, v in network.new_caches(LOOKS, torch.zeros(1)).items()}
     meta = {
         "format": 1,
         "rate_hz": STEP_RATE_HZ,
