@@ -12,7 +12,7 @@ from torch import nn
 from ..observed import Observed
 from ..proxies import BODY, NUM_PROXIES
 from .config import STEP_RATE_HZ, NetworkConfig
-from .gradient import joint_steps, reprojection
+from .gradient import gauss_newton, joint_steps, reprojection
 from .initialiser import attend
 from .kinematics import BodyPoints, full_precision, six_of_matrix, turn
 from .state import NUM_BODY, State
@@ -21,15 +21,26 @@ FEET = slice(NUM_PROXIES, NUM_PROXIES + 4)
 _POSED = [*range(NUM_BODY), *range(25, 55)]
 """Joints that a state poses: body and fingers."""
 _LEGS = [1, 2, 4, 5, 7, 8, 10, 11]
+STIFFNESS = 0.01
+"""Resistance of a joint to a turn of one radian, in squared units of the box: where the steps begin to learn from."""
+ROOT_LIGHTNESS, HAND_SHARE = 0.1, 0.1
+"""Resistance of the root to a metre, against that; weight of a hand's points, of which there are many, against a body's."""
+ROUNDS = 8
+"""Rounds of conjugate gradients in each step."""
 TOKENS = ("reprojection", "contact", "gradient", "body", "left hand", "right hand", "state")
 PREVIOUS = 3 + 12 + 1
 """What a step keeps of the frame before: pelvis in the camera, foot points about it, whether anything was seen."""
 
 
 class DescentStep(nn.Module):
-    """One iteration; all iterations share the networks' shape and not the weights."""
+    """One iteration; all iterations share the networks' shape and not the weights. The network says how far each joint
+    and each proxy is to be trusted, a Gauss-Newton step in closed form follows, and the network adds what it knows
+    better."""
 
     HEADS = 4
+    share: torch.Tensor
+    lightness: torch.Tensor
+    posed: torch.Tensor
 
     def __init__(self, config: NetworkConfig, points: BodyPoints) -> None:
         super().__init__()
@@ -47,10 +58,17 @@ class DescentStep(nn.Module):
             nn.Linear(config.descent_hidden, config.descent_hidden),
             nn.SiLU(),
         )
-        self.sizes = [posed * 3, posed, config.num_betas, 3, 3, 1, 3, 4, 2, 8]
+        self.sizes = [posed * 3, posed + 1, NUM_PROXIES, config.num_betas, 3, 3, 1, 3, 4, 2, 8]
         self.out = nn.Linear(config.descent_hidden, sum(self.sizes))
-        nn.init.normal_(self.out.weight, std=0.003)
+        nn.init.normal_(self.out.weight, std=0.001)
         nn.init.zeros_(self.out.bias)
+        share = torch.ones(NUM_PROXIES)
+        share[BODY.stop :] = HAND_SHARE
+        self.register_buffer("share", share, persistent=False)
+        lightness = torch.ones(posed + 1, 1)
+        lightness[-1] = ROOT_LIGHTNESS
+        self.register_buffer("lightness", lightness, persistent=False)
+        self.register_buffer("posed", torch.tensor(_POSED), persistent=False)
 
     def forward(
         self,
@@ -90,7 +108,20 @@ class DescentStep(nn.Module):
         x = torch.stack([e(t) for e, t in zip(self.embed, tokens, strict=True)], dim=-2)
         x = x + self.mixed(attend(self.qkv(self.norm(x)), None, self.HEADS))
         raw = self.out(self.hidden(x.flatten(-2))).float()
-        return self._updated(state, raw, pull), after
+        turns, stiffness, trust, *others = raw.split(self.sizes, dim=-1)
+        step = gauss_newton(
+            R.index_select(-3, self.posed),
+            joints.index_select(-2, self.posed),
+            points[..., :NUM_PROXIES, :],
+            root,
+            at.xy,
+            at.confidence * self.share * torch.exp(trust.clamp(-4, 4)),
+            box[..., 2:],
+            STIFFNESS * torch.exp(stiffness.clamp(-4, 4)).unsqueeze(-1) * self.lightness,
+            below.index_select(0, self.posed)[:, :NUM_PROXIES],
+            ROUNDS,
+        )
+        return self._updated(state, box, root + step[..., -1, :], step[..., :-1, :], turns, others), after
 
     @full_precision
     def _contact(
@@ -133,20 +164,30 @@ class DescentStep(nn.Module):
         return torch.cat(parts, dim=-1)
 
     @full_precision
-    def _updated(self, state: State, raw: torch.Tensor, pull: torch.Tensor) -> State:
-        w, gain, betas, place, up, height, step, contact, sigma, group = raw.split(self.sizes, dim=-1)
-        # The gradient's own step, as far as the network trusts it, and what it knows better.
-        w = w.unflatten(-1, (len(_POSED), 3)) * 0.3 + pull * (gain.unsqueeze(-1) + 0.1)
-        R = turn(w.clamp(-1.0, 1.0))
+    def _updated(
+        self,
+        state: State,
+        box: torch.Tensor,
+        root: torch.Tensor,
+        step: torch.Tensor,
+        turns: torch.Tensor,
+        others: list[torch.Tensor],
+    ) -> State:
+        """The state moved by the Gauss-Newton step, to the root (B, T, 3) that it leads to, and by what the network
+        knows better."""
+        betas, place, up, height, step_m, contact, sigma, group = others
+        R = turn((step + 0.3 * turns.unflatten(-1, (len(_POSED), 3))).clamp(-1.0, 1.0))
         up = state.up_cam + 0.3 * up
+        z = root[..., 2:].clamp_min(0.1)
+        at = torch.cat([(root[..., :2] / z - box[..., :2]) / box[..., 2:], torch.log(z * box[..., 2:])], dim=-1)
         return State(
             betas=state.betas + betas,
             R_body=state.R_body @ R[..., :NUM_BODY, :, :],
             R_hands=state.R_hands @ R[..., NUM_BODY:, :, :],
-            place=state.place + 0.1 * place,
+            place=at + 0.1 * place,
             up_cam=up / up.norm(dim=-1, keepdim=True).clamp_min(1e-6),
             height_m=state.height_m + 0.1 * height,
-            step_m=state.step_m + 0.03 * step,
+            step_m=state.step_m + 0.03 * step_m,
             contact=state.contact + contact,
             log_sigma=state.log_sigma + sigma,
             log_group_error=state.log_group_error + group,
