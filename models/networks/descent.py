@@ -15,17 +15,19 @@ from .config import STEP_RATE_HZ, NetworkConfig
 from .gradient import gauss_newton, joint_steps, reprojection
 from .initialiser import attend
 from .kinematics import BodyPoints, full_precision, six_of_matrix, turn
+from .lifting import LIFTED, NUM_LIFTED
 from .state import NUM_BODY, State
 
 FEET = slice(NUM_PROXIES, NUM_PROXIES + 4)
 _POSED = [*range(NUM_BODY), *range(25, 55)]
 """Joints that a state poses: body and fingers."""
 _LEGS = [1, 2, 4, 5, 7, 8, 10, 11]
-STIFFNESS = 0.01
-"""Resistance of a joint to a turn of one radian, in squared units of the box: where the steps begin to learn from."""
-ROOT_LIGHTNESS, HAND_SHARE = 0.1, 0.1
-"""Resistance of the root to a metre, against that; weight of a hand's points, of which there are many, against a body's."""
-ROUNDS = 8
+STIFFNESS, ROOT_STIFFNESS = 0.01, 0.001
+"""Resistance of a body joint to a turn of one radian, and of the root to a metre, in squared units of the box: where the
+steps begin to learn from."""
+HAND_SHARE = 0.5
+"""Weight of a knuckle against that of a body's point."""
+ROUNDS = 10
 """Rounds of conjugate gradients in each step."""
 TOKENS = ("reprojection", "contact", "gradient", "body", "left hand", "right hand", "state")
 PREVIOUS = 3 + 12 + 1
@@ -39,8 +41,7 @@ class DescentStep(nn.Module):
 
     HEADS = 4
     share: torch.Tensor
-    lightness: torch.Tensor
-    posed: torch.Tensor
+    stiffness: torch.Tensor
 
     def __init__(self, config: NetworkConfig, points: BodyPoints) -> None:
         super().__init__()
@@ -58,17 +59,15 @@ class DescentStep(nn.Module):
             nn.Linear(config.descent_hidden, config.descent_hidden),
             nn.SiLU(),
         )
-        self.sizes = [posed * 3, posed + 1, NUM_PROXIES, config.num_betas, 3, 3, 1, 3, 4, 2, 8]
+        self.sizes = [posed * 3, NUM_BODY + 1, NUM_LIFTED, config.num_betas, 3, 3, 1, 3, 4, 2, 8]
         self.out = nn.Linear(config.descent_hidden, sum(self.sizes))
         nn.init.normal_(self.out.weight, std=0.001)
         nn.init.zeros_(self.out.bias)
-        share = torch.ones(NUM_PROXIES)
+        share = torch.ones(NUM_LIFTED)
         share[BODY.stop :] = HAND_SHARE
         self.register_buffer("share", share, persistent=False)
-        lightness = torch.ones(posed + 1, 1)
-        lightness[-1] = ROOT_LIGHTNESS
-        self.register_buffer("lightness", lightness, persistent=False)
-        self.register_buffer("posed", torch.tensor(_POSED), persistent=False)
+        stiffness = torch.tensor([STIFFNESS] * NUM_BODY + [ROOT_STIFFNESS])
+        self.register_buffer("stiffness", stiffness, persistent=False)
 
     def forward(
         self,
@@ -110,15 +109,15 @@ class DescentStep(nn.Module):
         raw = self.out(self.hidden(x.flatten(-2))).float()
         turns, stiffness, trust, *others = raw.split(self.sizes, dim=-1)
         step = gauss_newton(
-            R.index_select(-3, self.posed),
-            joints.index_select(-2, self.posed),
-            points[..., :NUM_PROXIES, :],
+            R[..., :NUM_BODY, :, :],
+            joints[..., :NUM_BODY, :],
+            points[..., LIFTED, :],
             root,
-            at.xy,
-            at.confidence * self.share * torch.exp(trust.clamp(-4, 4)),
+            at.xy[..., LIFTED, :],
+            at.confidence[..., LIFTED] * self.share * torch.exp(trust.clamp(-4, 4)),
             box[..., 2:],
-            STIFFNESS * torch.exp(stiffness.clamp(-4, 4)).unsqueeze(-1) * self.lightness,
-            below.index_select(0, self.posed)[:, :NUM_PROXIES],
+            self.stiffness * torch.exp(stiffness.clamp(-4, 4)),
+            below[:NUM_BODY, LIFTED],
             ROUNDS,
         )
         return self._updated(state, box, root + step[..., -1, :], step[..., :-1, :], turns, others), after
@@ -176,7 +175,9 @@ class DescentStep(nn.Module):
         """The state moved by the Gauss-Newton step, to the root (B, T, 3) that it leads to, and by what the network
         knows better."""
         betas, place, up, height, step_m, contact, sigma, group = others
-        R = turn((step + 0.3 * turns.unflatten(-1, (len(_POSED), 3))).clamp(-1.0, 1.0))
+        w = 0.3 * turns.unflatten(-1, (len(_POSED), 3))
+        w = torch.cat([w[..., :NUM_BODY, :] + step, w[..., NUM_BODY:, :]], dim=-2)
+        R = turn(w.clamp(-1.0, 1.0))
         up = state.up_cam + 0.3 * up
         z = root[..., 2:].clamp_min(0.1)
         at = torch.cat([(root[..., :2] / z - box[..., :2]) / box[..., 2:], torch.log(z * box[..., 2:])], dim=-1)

@@ -78,53 +78,80 @@ def gauss_newton(
     below: torch.Tensor,
     rounds: int,
 ) -> torch.Tensor:
-    """(..., J + 1, 3) turns of all joints about their own axes, and the root's displacement in metres, that minimise the
-    weighted square of the linearised reprojection residuals plus stiffness times the square of the step.
+    """(..., J + 1, 3) turns of the joints about their own axes, and the root's displacement in metres, that minimise the
+    weighted square of the linearised reprojection residuals plus stiffness times the square of the step; by ``rounds``
+    rounds of preconditioned conjugate gradients on the normal equations.
 
-    The normal equations are never formed: ``rounds`` rounds of preconditioned conjugate gradients, each of which needs
-    J v and J^T v, sums over the kinematic tree. R_joint (..., J, 3, 3) and joints (..., J, 3) in the axes of points
-    (..., N, 3) about the root (..., 3) in the camera; seen_xy (..., N, 2) normalised, weight (..., N), size (..., 1) of the
-    box, stiffness (..., J + 1, 1); below (J, N) is 1 where the point hangs on the joint.
+    R_joint (..., J, 3, 3) and joints (..., J, 3) in the axes of points (..., N, 3) about the root (..., 3) in the camera;
+    seen_xy (..., N, 2) normalised, weight (..., N), size (..., 1) of the box, stiffness (..., J + 1); below (J, N) is 1
+    where the point hangs on the joint. Gradients go to weight and stiffness alone.
     """
+    R_joint, joints, points, root = (x.detach() for x in (R_joint, joints, points, root))
     seen = points + root.unsqueeze(-2)
     z = seen[..., 2:].clamp_min(0.1)
     projected = seen[..., :2] / z
     unit = 1 / (z * size.unsqueeze(-1))
     residual = ((seen_xy - projected) / size.unsqueeze(-1)) * (weight.unsqueeze(-1) > 0)
     trust = weight.unsqueeze(-1) / (1 + (residual * residual).sum(-1, keepdim=True) / ROBUST**2)
-    above = below.transpose(0, 1)
+    # What moving a point does to its residuals x and y, each (..., N, 3).
+    zero = torch.zeros_like(unit)
+    slopes = [torch.cat([unit, zero, -projected[..., :1] * unit], -1), torch.cat([zero, unit, -projected[..., 1:] * unit], -1)]
+    lever = (points.unsqueeze(-3) - joints.unsqueeze(-2)) * below.unsqueeze(-1)
+    columns = []
+    for slope in slopes:  # a turn w of the joint moves the residual by w . (lever x slope)
+        turned = cross(lever, slope.unsqueeze(-3).expand_as(lever)) @ R_joint  # (..., J, N, 3)
+        columns.append(torch.cat([turned, slope.unsqueeze(-3)], dim=-3))
+    Jt = torch.cat(columns, dim=-2).transpose(-1, -2).flatten(-3, -2)  # (..., 3 (J + 1), 2 N)
+    w = torch.cat([trust, trust], dim=-2).transpose(-1, -2)
+    damping = stiffness.repeat_interleave(3, -1).unsqueeze(-1)
+    target = torch.cat([residual[..., :1], residual[..., 1:]], dim=-2)
+    if torch.is_grad_enabled() and (w.requires_grad or damping.requires_grad):
+        step = _Solution.apply(w, damping, Jt, target, rounds)
+    else:
+        step = conjugate_gradients(Jt, w, damping, (Jt * w) @ target, rounds)
+    return step.squeeze(-1).unflatten(-1, (-1, 3))
 
-    def pushed(step: torch.Tensor) -> torch.Tensor:
-        """J v: what the residuals of the points (..., N, 2) lose."""
-        turn_cam = (R_joint @ step[..., :-1, :].unsqueeze(-1)).squeeze(-1)
-        moved = cross(above @ turn_cam, points) - above @ cross(turn_cam, joints) + step[..., -1:, :]
-        return (moved[..., :2] - projected * moved[..., 2:]) * unit
 
-    def pulled(q: torch.Tensor) -> torch.Tensor:
-        """J^T q."""
-        g = torch.cat([q, -(q * projected).sum(-1, keepdim=True)], dim=-1) * unit
-        force = below @ g
-        torque = below @ cross(points, g) - cross(joints, force)
-        return torch.cat([(R_joint.transpose(-1, -2) @ torque.unsqueeze(-1)).squeeze(-1), g.sum(-2, keepdim=True)], -2)
-
-    curvature = trust * unit * unit
-    lever = (
-        below @ (curvature * (points * points).sum(-1, keepdim=True))
-        - 2 * (joints * (below @ (curvature * points))).sum(-1, keepdim=True)
-        + (joints * joints).sum(-1, keepdim=True) * (below @ curvature)
-    ).clamp_min(0)
-    scale = 1 / (torch.cat([lever, curvature.sum(-2, keepdim=True)], dim=-2) * 0.6 + stiffness)
-    left = pulled(trust * residual)
+def conjugate_gradients(
+    Jt: torch.Tensor, w: torch.Tensor, damping: torch.Tensor, left: torch.Tensor, rounds: int
+) -> torch.Tensor:
+    """(..., M, 1) about (Jt diag(w) J + diag(damping))^-1 left, for Jt (..., M, N), w (..., 1, N), damping and left
+    (..., M, 1)."""
+    weighted = Jt * w
+    normal = weighted @ Jt.transpose(-1, -2)
+    scale = 1 / ((weighted * Jt).sum(-1, keepdim=True) + damping)
     step = torch.zeros_like(left)
     along = scale * left
-    size2 = (left * along).sum((-1, -2), keepdim=True)
+    power = (left * along).sum(-2, keepdim=True)
     for _ in range(rounds):
-        image = pulled(trust * pushed(along)) + stiffness * along
-        alpha = size2 / (along * image).sum((-1, -2), keepdim=True).clamp_min(1e-12)
+        image = normal @ along + damping * along
+        alpha = power / (along * image).sum(-2, keepdim=True).clamp_min(1e-12)
         step = step + alpha * along
         left = left - alpha * image
         better = scale * left
-        now = (left * better).sum((-1, -2), keepdim=True)
-        along = better + now / size2.clamp_min(1e-12) * along
-        size2 = now
+        now = (left * better).sum(-2, keepdim=True)
+        along = better + now / power.clamp_min(1e-12) * along
+        power = now
     return step
+
+
+class _Solution(torch.autograd.Function):
+    """Conjugate gradients whose backward pass solves the same equations once more instead of going back through the
+    rounds. Gradients to w and damping only."""
+
+    @staticmethod
+    def forward(
+        ctx, w: torch.Tensor, damping: torch.Tensor, Jt: torch.Tensor, target: torch.Tensor, rounds: int
+    ) -> torch.Tensor:
+        step = conjugate_gradients(Jt, w, damping, (Jt * w) @ target, rounds)
+        ctx.save_for_backward(w, damping, Jt, target, step)
+        ctx.rounds = rounds
+        return step
+
+    @staticmethod
+    def backward(ctx, *grads: torch.Tensor):
+        w, damping, Jt, target, step = ctx.saved_tensors
+        adjoint = conjugate_gradients(Jt, w, damping, grads[0], ctx.rounds)
+        J = Jt.transpose(-1, -2)
+        to_w = ((J @ adjoint) * (target - J @ step)).transpose(-1, -2)
+        return to_w, -adjoint * step, None, None, None

@@ -14,7 +14,8 @@ _KNUCKLES = ("index1", "middle1", "pinky1")
 LIFTED_NAMES = (*BODY_NAMES, *(f"{s}_hand_{k}" for s in ("left", "right") for k in _KNUCKLES))
 """The proxies that are lifted: the body's, and knuckles, which turn with the wrist."""
 NUM_LIFTED = len(LIFTED_NAMES)
-_PROXY = [PROXY_NAMES.index(n) for n in LIFTED_NAMES]
+LIFTED = [PROXY_NAMES.index(n) for n in LIFTED_NAMES]
+"""Their indices among all proxies."""
 _KNUCKLE = [HAND_NAMES.index(k) for k in _KNUCKLES]
 _PAIRS = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
 _RENAMED = {f"{s}_{toe}_toe": f"{s}_foot_index" for s in ("left", "right") for toe in ("big", "small")}
@@ -55,7 +56,7 @@ class Lift:
 @full_precision
 def lift(o: Observed, box: torch.Tensor, relative_3d: bool = True) -> Lift:
     """Lift observations (..., T, ...) whose body has the box (..., T, 3)."""
-    xy, weight = o.xy[..., _PROXY, :], o.confidence[..., _PROXY]
+    xy, weight = o.xy[..., LIFTED, :], o.confidence[..., LIFTED]
     seen = (weight > 0).to(xy.dtype)
     cue_known = o.body_xyz_known * (1.0 if relative_3d else 0.0)
     cue = (o.body_xyz_m[..., _FIRST, :] + o.body_xyz_m[..., _SECOND, :]) / 2
