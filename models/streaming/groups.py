@@ -10,7 +10,7 @@ from .world_settings import WorldSettings
 
 HANDS = np.array([GROUP_NAMES.index(f"{s}_hand") for s in ("left", "right")])
 LEGS = np.array([GROUP_NAMES.index(f"{s}_leg") for s in ("left", "right")])
-_USUAL_ERROR_M = np.array([0.04 if n in HANDS else 0.20 for n in range(len(GROUP_NAMES))])
+_USUAL_ERROR_M = np.array([0.25 if n in HANDS else 0.20 for n in range(len(GROUP_NAMES))])
 """Expected error of a group at which it counts half."""
 _MEANS = group_confidence(np.eye(NUM_PROXIES))
 """(67, 8) proxy confidences times this are the groups'."""

@@ -55,7 +55,7 @@ class WorldSettings:
     """A foot is moved by at most so much to keep it where it stands."""
     max_flatten_deg: float = 35.0
     """A foot whose sole leans more is not laid flat."""
-    smooth_frames: float = 1.0
+    smooth_frames: float = 2.0
     """Whole takes: standard deviation of the Gaussian that smooths rotations, in frames; 0 leaves them."""
 
     # What is not seen.

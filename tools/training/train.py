@@ -172,12 +172,12 @@ class Training:
 
     def _take_initialiser(self, path: Path) -> None:
         """Begin stage 2 with the averaged weights of stage 1."""
-        other = checkpoint.network_of(checkpoint.load(path, self.device), path)
-        if other.initialiser.config != self.config and (
-            replace(other.config, contact_term=self.config.contact_term) != self.config
-        ):
+        saved = checkpoint.load(path, self.device)
+        config = NetworkConfig.from_dict(saved["config"], str(path))
+        if replace(config, contact_term=self.config.contact_term) != self.config:
             raise HmcapError(f"Expected the initialiser of these options in {path}, found another architecture.")
-        self.network.initialiser.load_state_dict(other.initialiser.state_dict())
+        weights = {k: v for k, v in saved["average"].items() if k.startswith("initialiser.")}
+        checkpoint.fill(self.network.initialiser, {k.partition(".")[2]: v for k, v in weights.items()}, path)
 
     def run(self) -> None:
         """Train to the last step, measuring now and then."""
