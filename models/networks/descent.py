@@ -151,7 +151,7 @@ class DescentStep(nn.Module):
         # Standing points neither move (by the step that the state tells) nor leave the ground.
         up = axes[..., None, :, 1]
         g = touches * (by_step @ axes.transpose(-1, -2) + up * height)
-        pull = joint_steps(R, joints, feet, g, touches.squeeze(-1), self.points.below[:, FEET])[..., _LEGS, :]
+        pull = joint_steps(R, joints, feet, g, touches[..., 0], self.points.below[:, FEET])[..., _LEGS, :]
         on = 1.0 if self.config.contact_term else 0.0
         return s_contact.clamp(-3, 3) * on, pull.clamp(-0.5, 0.5) * on, now[:, -1:]
 

@@ -29,7 +29,7 @@ def reprojection(
     residual = ((seen_xy - projected) / scale).clamp(-1.0, 1.0) * (weight.unsqueeze(-1) > 0)
     pull = -residual * weight.unsqueeze(-1) / (z * scale)
     g = torch.cat([pull, -(pull * projected).sum(-1, keepdim=True)], dim=-1)
-    curvature = weight / (z * scale).squeeze(-1) ** 2
+    curvature = weight / (z * scale)[..., 0] ** 2
     return residual, g, curvature
 
 
@@ -57,7 +57,7 @@ def joint_steps(
         - 2 * (joints * (below @ (weight * points))).sum(-1, keepdim=True)
         + (joints * joints).sum(-1, keepdim=True) * (below @ weight)
     )
-    local = (R_joint.transpose(-1, -2) @ torque.unsqueeze(-1)).squeeze(-1)
+    local = (R_joint.transpose(-1, -2) @ torque.unsqueeze(-1))[..., 0]
     return -local / (lever.clamp_min(0) + DAMPING)
 
 
@@ -95,7 +95,10 @@ def gauss_newton(
     trust = weight.unsqueeze(-1) / (1 + (residual * residual).sum(-1, keepdim=True) / ROBUST**2)
     # What moving a point does to its residuals x and y, each (..., N, 3).
     zero = torch.zeros_like(unit)
-    slopes = [torch.cat([unit, zero, -projected[..., :1] * unit], -1), torch.cat([zero, unit, -projected[..., 1:] * unit], -1)]
+    slopes = [
+        torch.cat([unit, zero, -projected[..., :1] * unit], -1),
+        torch.cat([zero, unit, -projected[..., 1:] * unit], -1),
+    ]
     lever = (points.unsqueeze(-3) - joints.unsqueeze(-2)) * below.unsqueeze(-1)
     columns = []
     for slope in slopes:  # a turn w of the joint moves the residual by w . (lever x slope)
@@ -103,13 +106,13 @@ def gauss_newton(
         columns.append(torch.cat([turned, slope.unsqueeze(-3)], dim=-3))
     Jt = torch.cat(columns, dim=-2).transpose(-1, -2).flatten(-3, -2)  # (..., 3 (J + 1), 2 N)
     w = torch.cat([trust, trust], dim=-2).transpose(-1, -2)
-    damping = stiffness.repeat_interleave(3, -1).unsqueeze(-1)
+    damping = stiffness.unsqueeze(-1).expand(*stiffness.shape, 3).flatten(-2).unsqueeze(-1)
     target = torch.cat([residual[..., :1], residual[..., 1:]], dim=-2)
     if torch.is_grad_enabled() and (w.requires_grad or damping.requires_grad):
         step = _Solution.apply(w, damping, Jt, target, rounds)
     else:
         step = conjugate_gradients(Jt, w, damping, (Jt * w) @ target, rounds)
-    return step.squeeze(-1).unflatten(-1, (-1, 3))
+    return step[..., 0].unflatten(-1, (-1, 3))
 
 
 def conjugate_gradients(

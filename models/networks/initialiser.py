@@ -94,7 +94,8 @@ class CrossAttention(nn.Module):
 @full_precision
 def attend(qkv: torch.Tensor, masks: torch.Tensor | None, heads: int) -> torch.Tensor:
     """Attention among N tokens: qkv (..., N, 3 C), masks (..., N) of those that may be looked at. (..., N, C)."""
-    q, k, v = qkv.unflatten(-1, (3, heads, -1)).movedim(-3, 0).transpose(-2, -3)
+    parts = qkv.unflatten(-1, (3, heads, -1))
+    q, k, v = (parts[..., i, :, :].transpose(-2, -3) for i in range(3))
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
     if masks is not None:
         scores = scores + (masks[..., None, None, :] - 1) * 1e4
@@ -165,7 +166,7 @@ class Initialiser(nn.Module):
         hands, hand_mask, hand_after = self.hand(both, layers, caches)
         hands, hand_mask = _sides_last(hands), _sides_last(hand_mask)
         if self.attention is not None:
-            masks = torch.cat([body_mask, hand_mask.squeeze(-1)], dim=-1)
+            masks = torch.cat([body_mask, hand_mask[..., 0]], dim=-1)
             body, hands = self.attention(body, hands, masks)
         return body, hands, after | hand_after
 

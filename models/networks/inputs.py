@@ -55,6 +55,11 @@ class HandInput:
     """(..., T, 2, 63) the hand network's 3-D."""
 
 
+def each(x: torch.Tensor, times: int) -> torch.Tensor:
+    """(..., times N) every element of x (..., N) so many times in a row."""
+    return x.unsqueeze(-1).expand(*x.shape, times).flatten(-2)
+
+
 def box_of(xy: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """(..., 3) centre x, y and larger side of the box around points (..., N, 2) whose mask (..., N) is 1."""
     seen = mask.unsqueeze(-1) > 0
@@ -78,10 +83,10 @@ def body_input(o: Observed, relative_3d: bool = True) -> BodyInput:
     known = o.body_xyz_known.unsqueeze(-1) * (1.0 if relative_3d else 0.0)
     lifted = lift(o, box, relative_3d)
     return BodyInput(
-        Stream(points.flatten(-2), mask.repeat_interleave(2, -1)),
+        Stream(points.flatten(-2), each(mask, 2)),
         Stream(context, some.expand_as(context)),
         Stream((o.body_xyz_m / BODY_3D_SCALE_M).flatten(-2), known.expand(*known.shape[:-1], 99)),
-        Stream((lifted.points_m / BODY_3D_SCALE_M).flatten(-2), lifted.known.repeat_interleave(3, -1)),
+        Stream((lifted.points_m / BODY_3D_SCALE_M).flatten(-2), each(lifted.known, 3)),
         lifted,
         box,
     )
@@ -103,7 +108,7 @@ def hand_input(o: Observed, box: torch.Tensor, relative_3d: bool = True) -> Hand
         place = (own[..., :2] - box[..., :2]) / box[..., 2:] * flip * some
         size = (torch.log(own[..., 2:] / box[..., 2:]) + 2.0) * some
         points.append(((xy - own[..., None, :2]) / own[..., None, 2:] * flip).flatten(-2))
-        masks.append(mask.repeat_interleave(2, -1))
+        masks.append(each(mask, 2))
         parts = [confidence, mask, place, size, forearm * 3, arm, 2 * box[..., :2] * flip]
         context.append(torch.cat(parts, dim=-1))
         context_masks.append(torch.maximum(some, arm).expand_as(context[-1]))

@@ -111,7 +111,7 @@ class InverseKinematics(nn.Module):
         top, middle, end = (p.index_select(-2, ends[:, k]) for k in range(3))
         u, v = unit(middle - top), unit(end - middle)
         swing = parents @ shortest_arc(self.get_buffer("upper_rest"), turned_back(parents, u))
-        plain = (swing @ self.get_buffer("hinge_rest").unsqueeze(-1)).squeeze(-1)
+        plain = (swing @ self.get_buffer("hinge_rest").unsqueeze(-1))[..., 0]
         seen = unit(cross(u, v))
         bend = 1 - (u * v).sum(-1, keepdim=True)
         sure = ((bend - STRAIGHT) / (BENT - STRAIGHT)).clamp(0, 1) * ((seen * plain).sum(-1, keepdim=True) + 0.6).clamp(
@@ -137,7 +137,7 @@ def axes_of(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 def turned_back(R: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """R^T v for R (..., 3, 3) and v (..., 3)."""
-    return (R.transpose(-1, -2) @ v.unsqueeze(-1)).squeeze(-1)
+    return (R.transpose(-1, -2) @ v.unsqueeze(-1))[..., 0]
 
 
 def shortest_arc(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -160,7 +160,7 @@ def cube_root(R: torch.Tensor) -> torch.Tensor:
     s = v.norm(dim=-1, keepdim=True)
     third = torch.atan(s / w) / 3
     x, y, z = (v * torch.where(s > 1e-6, torch.sin(third) / s.clamp_min(1e-6), torch.full_like(s, 1 / 3))).unbind(-1)
-    w = torch.cos(third).squeeze(-1)
+    w = torch.cos(third)[..., 0]
     rows = (
         (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
         (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),

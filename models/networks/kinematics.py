@@ -86,17 +86,17 @@ class BodyPoints(nn.Module):
         """
         rest = self.rest_joints_m(betas)
         bones = rest - rest.index_select(-2, self.get_buffer("parents"))
-        R, p = [R_local[..., :1, :, :]], [torch.zeros_like(bones[..., :1, :])]
+        R, p = [R_local[..., :1, :, :]], [rest[..., :1, :]]
         for d in range(1, len(self._levels)):
             level, above = self.get_buffer(f"level{d}"), self.get_buffer(f"above{d}")
             R_parent = R[-1].index_select(-3, above)
             bone = bones.index_select(-2, level)
-            p.append(p[-1].index_select(-2, above) + (R_parent @ bone.unsqueeze(-1)).squeeze(-1))
+            p.append(p[-1].index_select(-2, above) + (R_parent @ bone.unsqueeze(-1))[..., 0])
             R.append(R_parent @ R_local.index_select(-3, level))
         undo = self.get_buffer("undo")
         R_all, joints = torch.cat(R, dim=-3).index_select(-3, undo), torch.cat(p, dim=-2).index_select(-2, undo)
         turned = R_all.index_select(-3, self.carrier) @ self.offsets_m(betas).unsqueeze(-1)
-        return R_all, joints, joints.index_select(-2, self.carrier) + turned.squeeze(-1)
+        return R_all, joints, joints.index_select(-2, self.carrier) + turned[..., 0]
 
 
 def matrix_of_6d(six: torch.Tensor) -> torch.Tensor:

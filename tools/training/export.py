@@ -7,7 +7,9 @@ The graph takes any number of frames of one person and the caches that it gave w
 """
 
 import argparse
+import io
 import json
+import warnings
 from dataclasses import fields
 from pathlib import Path
 
@@ -130,16 +132,16 @@ def export(network: MotionNetwork, path: Path, about: dict, *, half: bool = Fals
     network = network.eval()
     inputs, outputs = input_names(network), output_names(network)
     args = example(network, 5)
-    frames = torch.export.Dim("frames", min=1, max=100_000)
-    count = 2 * len(FIELDS)
-    shapes = (tuple({1: frames} if i < count else {} for i in range(len(inputs))),)
-    program = torch.onnx.export(
-        Graph(network), tuple(args), None, input_names=inputs, output_names=outputs, dynamic_shapes=shapes,
-        opset_version=OPSET, dynamo=True, optimize=True, verbose=False, external_data=False,
-    )  # fmt: skip
-    if program is None:
-        raise HmcapError("Expected torch to export the networks, and it gave nothing. Use the pinned version of torch.")
-    model = program.model_proto
+    axes = {name: {1: "frames"} for name in (*inputs[: 2 * len(FIELDS)], *OUTPUTS)}
+    memory = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of shapes that are constants, as they are
+        # The exporter by tracing: the one by symbolic shapes takes minutes for the rounds of the descent.
+        torch.onnx.export(
+            Graph(network), tuple(args), memory, input_names=inputs, output_names=outputs, dynamic_axes=axes,
+            opset_version=OPSET, dynamo=False,
+        )  # fmt: skip
+    model = onnx.load_from_string(memory.getvalue())
     caches = {k: list(v.shape) for k, v in network.new_caches(LOOKS, torch.zeros(1)).items()}
     meta = {
         "format": 1,
