@@ -11,9 +11,22 @@ from hmcap.models.body import load_body  # noqa: E402
 from hmcap.models.errors import HmcapError  # noqa: E402
 from hmcap.models.markers import contact_rig, proxy_rig  # noqa: E402
 from hmcap.models.networks.config import SIZES, NetworkConfig  # noqa: E402
-from hmcap.models.networks.gradient import DAMPING, joint_steps, reprojection  # noqa: E402
+from hmcap.models.networks.gradient import (  # noqa: E402
+    DAMPING,
+    ROBUST,
+    Solution,
+    gauss_newton,
+    joint_steps,
+    reprojection,
+)
 from hmcap.models.networks.inputs import box_of  # noqa: E402
-from hmcap.models.networks.inverse import InverseKinematics, cube_root, points_of, shortest_arc  # noqa: E402
+from hmcap.models.networks.inverse import (  # noqa: E402
+    NUM_POINTS,
+    InverseKinematics,
+    cube_root,
+    points_of,
+    shortest_arc,
+)
 from hmcap.models.networks.kinematics import (  # noqa: E402
     BodyPoints,
     camera_axes_of_up,
@@ -22,11 +35,14 @@ from hmcap.models.networks.kinematics import (  # noqa: E402
     turn,
 )
 from hmcap.models.networks.lifting import LIFTED_NAMES, lift  # noqa: E402
+from hmcap.models.networks.mirror import mean_state, mirrored_observed, mirrored_state  # noqa: E402
 from hmcap.models.networks.motion_network import MotionNetwork  # noqa: E402
 from hmcap.models.networks.partial_conv import Block, PartialConv  # noqa: E402
+from hmcap.models.networks.state import State  # noqa: E402
 from hmcap.models.observed import FIELDS, Observed  # noqa: E402
 from hmcap.models.proxies import BLAZEPOSE_NAMES, BODY_NAMES, PROXY_NAMES  # noqa: E402
 from hmcap.models.rotations import axis_angle_to_matrix  # noqa: E402
+from hmcap.models.skeleton import JOINT_NAMES  # noqa: E402
 from hmcap.models.world import heading_rotation  # noqa: E402
 
 SMALL = NetworkConfig(
@@ -307,6 +323,77 @@ def test_joint_steps_are_the_gradient_that_autograd_finds(points: BodyPoints) ->
     lever = (below * curvature[:, None] * (x * x).sum(-1)).sum(-1)
     assert torch.allclose(steps * (lever + DAMPING)[..., None], -w.grad, atol=2e-4)
     assert w.grad.abs().max() > 0.05
+
+
+def test_a_gauss_newton_step_solves_the_normal_equations_that_autograd_finds(points: BodyPoints) -> None:
+    g = torch.Generator().manual_seed(4)
+    double = BodyPoints(load_body()).double()
+    R_local = turn(torch.randn(2, 55, 3, generator=g) * 0.2).double()
+    betas, root = torch.zeros(2, 10).double(), torch.tensor([0.1, 0.2, 3.0]).double().expand(2, 3)
+
+    def projected(x: torch.Tensor) -> torch.Tensor:
+        """In units of the box, after turns of 22 joints and a displacement of the root."""
+        turns = torch.cat([x[:, :22], x.new_zeros(2, 33, 3)], 1)
+        p = double(R_local @ turn(turns), betas)[2][:, :67] + (root + x[:, 22])[:, None]
+        return p[..., :2] / p[..., 2:] / 0.6
+
+    still = torch.zeros(2, 23, 3).double()
+    seen = projected(still) * 0.6 + 0.01 * torch.randn(2, 67, 2, generator=g)
+    weight, stiffness = torch.rand(2, 67, generator=g).double(), torch.full((2, 23), 0.01).double()
+    R, joints, marks = double(R_local, betas)
+    found = gauss_newton(
+        R[:, :22], joints[:, :22], marks[:, :67], root, seen, weight, torch.full((2, 1), 0.6).double(), stiffness,
+        double.below[:22, :67], 200,
+    )  # fmt: skip
+    J = torch.autograd.functional.jacobian(projected, still)
+    for b in range(2):
+        A, r = J[b, :, :, b].reshape(134, 69), (seen[b] / 0.6 - projected(still)[b]).reshape(-1)
+        robust = 1 + (r.reshape(67, 2) ** 2).sum(-1) / ROBUST**2
+        w = (weight[b] / robust).repeat_interleave(2)[:, None]
+        wanted = torch.linalg.solve(A.T @ (w * A) + 0.01 * torch.eye(69).double(), A.T @ (w[:, 0] * r))
+        assert torch.allclose(found[b].reshape(-1), wanted, atol=1e-4 * float(wanted.norm()))
+
+
+def test_gradients_through_the_step_are_those_of_its_equations() -> None:
+    torch.manual_seed(0)
+    Jt, target = torch.randn(2, 6, 10).double(), torch.randn(2, 10, 1).double()
+    w, damping = torch.rand(2, 1, 10).double().requires_grad_(), (torch.rand(2, 6, 1).double() + 0.1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda w, d: Solution.apply(w, d, Jt, target, 30), (w, damping))
+
+
+def test_the_mirror_image_of_the_mirror_image_is_the_person(network: MotionNetwork) -> None:
+    o = random_observed(6)
+    twice = mirrored_observed(mirrored_observed(o))
+    for f in FIELDS:
+        assert torch.equal(getattr(o, f), getattr(twice, f)), f
+    with torch.no_grad():
+        state = network(o, o, ahead(2), network.new_caches(2, o.xy))[0][-1]
+    again = mirrored_state(mirrored_state(state))
+    for f in dataclasses.fields(state):
+        assert torch.allclose(getattr(state, f.name), getattr(again, f.name), atol=1e-6), f.name
+    middle = mean_state(state, state)
+    for f in dataclasses.fields(state):
+        assert torch.allclose(getattr(state, f.name), getattr(middle, f.name), atol=1e-5), f.name
+
+
+def test_a_mirrored_body_has_mirrored_points(points: BodyPoints) -> None:
+    g = torch.Generator().manual_seed(6)
+    R = turn(torch.randn(1, 3, 55, 3, generator=g) * 0.3)
+    zeros = torch.zeros(1, 3, 1)
+    R_body, R_hands = R[..., :22, :, :], R[..., 25:, :, :]
+    state = State(
+        zeros.expand(1, 3, 10), R_body, R_hands, zeros.expand(1, 3, 3), torch.tensor([0.0, -1, 0]).expand(1, 3, 3),
+        zeros, zeros.expand(1, 3, 3), zeros.expand(1, 3, 4), zeros.expand(1, 3, 2), zeros.expand(1, 3, 8),
+        zeros.expand(1, 3, NUM_POINTS).unsqueeze(-1).expand(1, 3, NUM_POINTS, 3),
+    )  # fmt: skip
+    _, joints, marks = points(state.R_local(), state.betas)
+    _, other_joints, other_marks = points(mirrored_state(state).R_local(), state.betas)
+    flip = torch.tensor([-1.0, 1, 1])
+    swap = [JOINT_NAMES.index(n.replace("left", "?").replace("right", "left").replace("?", "right"))
+            for n in JOINT_NAMES[:22]]  # fmt: skip
+    assert torch.allclose(other_joints[..., :22, :], joints[..., swap, :] * flip, atol=2e-3), "the body is symmetric"
+    hand = marks[..., 25:46, :] * flip
+    assert torch.allclose(other_marks[..., 46:67, :], hand, atol=3e-3)
 
 
 def test_rotations() -> None:

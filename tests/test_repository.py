@@ -124,7 +124,8 @@ def test_every_dependency_and_shipped_data_file_has_its_licence_named():
     listed = _text("THIRD_PARTY.md")
     names = [re.split(r"[^\w-]", requirement)[0] for requirement in _project()["dependencies"]]
     assert [n for n in names if f"| `{n}` |" not in listed] == []
-    shipped = [p.relative_to(ROOT).as_posix() for part in ("models", "tools") for p in (ROOT / part).rglob("*.npz")]
+    data = [p for part in ("models", "tools") for p in (ROOT / part).rglob("*.*") if p.suffix in (".npz", ".onnx")]
+    shipped = [p.relative_to(ROOT).as_posix() for p in data]
     assert shipped
     assert [p for p in shipped if f"`{p}`" not in listed] == []
 

@@ -23,8 +23,8 @@ _POSED = [*range(NUM_BODY), *range(25, 55)]
 """Joints that a state poses: body and fingers."""
 _LEGS = [1, 2, 4, 5, 7, 8, 10, 11]
 STIFFNESS, ROOT_STIFFNESS = 0.01, 0.001
-"""Resistance of a body joint to a turn of one radian, and of the root to a metre, in squared units of the box: where the
-steps begin to learn from."""
+"""Resistance of a body joint to a turn of one radian, and of the root to a metre, in squared units of the box: where
+the steps begin to learn from."""
 HAND_SHARE = 0.5
 """Weight of a knuckle against that of a body's point."""
 ROUNDS = 10

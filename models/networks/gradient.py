@@ -78,13 +78,13 @@ def gauss_newton(
     below: torch.Tensor,
     rounds: int,
 ) -> torch.Tensor:
-    """(..., J + 1, 3) turns of the joints about their own axes, and the root's displacement in metres, that minimise the
-    weighted square of the linearised reprojection residuals plus stiffness times the square of the step; by ``rounds``
-    rounds of preconditioned conjugate gradients on the normal equations.
+    """(..., J + 1, 3) turns of the joints about their own axes, and the root's displacement in metres, that minimise
+    the weighted square of the linearised reprojection residuals plus stiffness times the square of the step; by
+    ``rounds`` rounds of preconditioned conjugate gradients on the normal equations.
 
-    R_joint (..., J, 3, 3) and joints (..., J, 3) in the axes of points (..., N, 3) about the root (..., 3) in the camera;
-    seen_xy (..., N, 2) normalised, weight (..., N), size (..., 1) of the box, stiffness (..., J + 1); below (J, N) is 1
-    where the point hangs on the joint. Gradients go to weight and stiffness alone.
+    R_joint (..., J, 3, 3) and joints (..., J, 3) in the axes of points (..., N, 3) about the root (..., 3) in the
+    camera; seen_xy (..., N, 2) normalised, weight (..., N), size (..., 1) of the box, stiffness (..., J + 1); below
+    (J, N) is 1 where the point hangs on the joint. Gradients go to weight and stiffness alone.
     """
     R_joint, joints, points, root = (x.detach() for x in (R_joint, joints, points, root))
     seen = points + root.unsqueeze(-2)
@@ -109,7 +109,7 @@ def gauss_newton(
     damping = stiffness.unsqueeze(-1).expand(*stiffness.shape, 3).flatten(-2).unsqueeze(-1)
     target = torch.cat([residual[..., :1], residual[..., 1:]], dim=-2)
     if torch.is_grad_enabled() and (w.requires_grad or damping.requires_grad):
-        step = _Solution.apply(w, damping, Jt, target, rounds)
+        step = Solution.apply(w, damping, Jt, target, rounds)
     else:
         step = conjugate_gradients(Jt, w, damping, (Jt * w) @ target, rounds)
     return step[..., 0].unflatten(-1, (-1, 3))
@@ -138,7 +138,7 @@ def conjugate_gradients(
     return step
 
 
-class _Solution(torch.autograd.Function):
+class Solution(torch.autograd.Function):
     """Conjugate gradients whose backward pass solves the same equations once more instead of going back through the
     rounds. Gradients to w and damping only."""
 
