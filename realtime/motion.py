@@ -25,6 +25,10 @@ MOTIONS = ("networks", "solver")
 WEIGHTS_FILE = "motion_base.onnx"
 """The networks that come with the package, in ``hmcap.models.data``."""
 
+CPU_BACKEND = "onnxruntime"
+"""What runs the networks on a CPU unless the user says otherwise: many small operations one frame at a time, in which
+it takes half the time of OpenVINO, and the double precision of the descent, which that drops."""
+
 
 class Solve(Protocol):
     """What :func:`hmcap.models.solver.solve_take` offers."""
@@ -164,6 +168,8 @@ def open_networks(
     info = read_graph_info(path)
     if look_ahead is not None:
         info.check_ahead(look_ahead)
+    if (backend, device) == ("auto", "cpu"):
+        backend = CPU_BACKEND
     engine = open_engine(path, backend=backend, device=device, threads=threads)
     check_interface(engine, info)
     return NetworkMotion(engine, info, look_ahead)

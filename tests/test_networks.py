@@ -351,7 +351,7 @@ def test_a_gauss_newton_step_solves_the_normal_equations_that_autograd_finds(poi
         robust = 1 + (r.reshape(67, 2) ** 2).sum(-1) / ROBUST**2
         w = (weight[b] / robust).repeat_interleave(2)[:, None]
         wanted = torch.linalg.solve(A.T @ (w * A) + 0.01 * torch.eye(69).double(), A.T @ (w[:, 0] * r))
-        assert torch.allclose(found[b].reshape(-1), wanted, atol=1e-4 * float(wanted.norm()))
+        assert torch.allclose(found[b].reshape(-1), wanted, atol=1e-3 * float(wanted.norm()))
 
 
 def test_gradients_through_the_step_are_those_of_its_equations() -> None:

@@ -111,7 +111,9 @@ def gauss_newton(
     if torch.is_grad_enabled() and (w.requires_grad or damping.requires_grad):
         step = Solution.apply(w, damping, Jt, target, rounds)
     else:
-        step = conjugate_gradients(Jt, w, damping, (Jt * w) @ target, rounds)
+        # In double precision, so that frames one by one and all at once lead to the same step.
+        Jt, w, damping, target = (x.double() for x in (Jt, w, damping, target))
+        step = conjugate_gradients(Jt, w, damping, (Jt * w) @ target, rounds).to(points.dtype)
     return step[..., 0].unflatten(-1, (-1, 3))
 
 
