@@ -384,7 +384,7 @@ def test_the_command_captures_with_networks(graph, tmp_path, monkeypatch, capsys
     assert main([*words, str(graph), "--look-ahead", "3", "--quiet", "--fov-deg", "60"]) == 0
     take = read_take(tmp_path / "clip.hmcap")
     assert len(take.motion) == 12
-    assert take.header.engines["motion"] == {"backend": "openvino", "device": "cpu"}
+    assert take.header.engines["motion"] == {"backend": "onnxruntime", "device": "cpu"}
     assert take.header.settings["look_ahead"] == 3
     assert main([*words, str(graph), "--look-ahead", "5"]) == 2
     assert "0, 3, 8; found 5" in capsys.readouterr().err
