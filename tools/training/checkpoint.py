@@ -9,6 +9,7 @@ import torch
 
 from ...models.errors import HmcapError
 from ...models.networks.config import NetworkConfig
+from ...models.networks.initialiser import Initialiser
 from ...models.networks.motion_network import MotionNetwork
 
 FORMAT = "hmcap motion networks 1"
@@ -47,7 +48,7 @@ def network_of(values: dict[str, Any], path: Path, *, averaged: bool = True) -> 
     return network
 
 
-def fill(network: MotionNetwork, weights: dict[str, torch.Tensor], path: Path) -> None:
+def fill(network: MotionNetwork | Initialiser, weights: dict[str, torch.Tensor], path: Path) -> None:
     """Load weights. Raises HmcapError where they belong to another architecture."""
     try:
         network.load_state_dict(weights)

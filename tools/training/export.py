@@ -7,11 +7,11 @@ The graph takes any number of frames of one person and the caches that it gave w
 """
 
 import argparse
-import io
 import json
 import warnings
 from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -133,15 +133,14 @@ def export(network: MotionNetwork, path: Path, about: dict, *, half: bool = Fals
     inputs, outputs = input_names(network), output_names(network)
     args = example(network, 5)
     axes = {name: {1: "frames"} for name in (*inputs[: 2 * len(FIELDS)], *OUTPUTS)}
-    memory = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
+    with TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of shapes that are constants, as they are
         # The exporter by tracing: the one by symbolic shapes takes minutes for the rounds of the descent.
         torch.onnx.export(
-            Graph(network), tuple(args), memory, input_names=inputs, output_names=outputs, dynamic_axes=axes,
-            opset_version=OPSET, dynamo=False,
+            Graph(network), tuple(args), Path(folder) / "traced.onnx", input_names=inputs, output_names=outputs,
+            dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
-    model = onnx.load_from_string(memory.getvalue())
+        model = onnx.load(Path(folder) / "traced.onnx")
     caches = {k: list(v.shape) for k, v in network.new_caches(LOOKS, torch.zeros(1)).items()}
     meta = {
         "format": 1,
