@@ -36,7 +36,7 @@ from hmcap.tools.training.held_out import held_out, measures, procrustes  # noqa
 from hmcap.tools.training.losses import WEIGHTS, losses  # noqa: E402
 from hmcap.tools.training.masks import GROUPS, random_masks  # noqa: E402
 from hmcap.tools.training.scenes import SceneMaker  # noqa: E402
-from hmcap.tools.training.train import Settings, Training  # noqa: E402
+from hmcap.tools.training.train import HELD_OUT_SEED, Settings, Training  # noqa: E402
 from hmcap.tools.training.unroll import unroll  # noqa: E402
 
 TINY = NetworkConfig(
@@ -163,8 +163,8 @@ def settings(**changes) -> Settings:
 
 def train(folder: Path, batches: Batches, config: NetworkConfig = TINY, start: Path | None = None, **changes):
     test = dataclasses.replace(batches, masks=False, wrong_lens=False, clear=False)
-    training = Training(folder, config, settings(**changes), batches, test, start)
-    training.held_out_takes = 1
+    held = {"": [test.draw(torch.Generator().manual_seed(HELD_OUT_SEED), 1, 24)]}
+    training = Training(folder, config, settings(**changes), batches, held, start)
     training.run()
     return training
 

@@ -27,28 +27,34 @@ def _swapped(names: tuple[str, ...]) -> list[int]:
 _PROXIES, _BLAZEPOSE, _POINTS = _swapped(PROXY_NAMES), _swapped(BLAZEPOSE_NAMES), _swapped(POINT_NAMES)
 _BODY = _swapped(JOINT_NAMES[:NUM_BODY])
 _FINGERS = [*range(15, 30), *range(15)]
-_GROUPS, _CONTACT = _swapped(tuple(JOINT_GROUPS)), _swapped(CONTACT_POINTS)
+MIRRORED_JOINTS = _swapped(JOINT_NAMES)
+"""For each joint the index of the same on the other side."""
+MIRRORED_CONTACT = _swapped(CONTACT_POINTS)
+"""The same for the foot points, and"""
+MIRRORED_MARKS = [*_PROXIES, *(len(PROXY_NAMES) + i for i in MIRRORED_CONTACT)]
+"""for the proxies with the foot points after them."""
+_GROUPS = _swapped(tuple(JOINT_GROUPS))
 _SIDES = [1, 0]
 
 
-def _flip(v: torch.Tensor) -> torch.Tensor:
-    """Vectors (..., 2 or 3) with x turned over."""
+def flip(v: torch.Tensor) -> torch.Tensor:
+    """The mirror image of vectors (..., 2 or 3) with x turned over."""
     return torch.cat([-v[..., :1], v[..., 1:]], dim=-1)
 
 
-def _flip_matrices(R: torch.Tensor) -> torch.Tensor:
-    """M R M of (..., 3, 3), M = diag(-1, 1, 1)."""
+def flip_matrices(R: torch.Tensor) -> torch.Tensor:
+    """The mirror image M R M of rotations (..., 3, 3), M = diag(-1, 1, 1)."""
     return R * R.new_tensor([[1.0, -1, -1], [-1, 1, 1], [-1, 1, 1]])
 
 
 def mirrored_observed(o: Observed) -> Observed:
     """What the same camera would see of the mirror image."""
     return Observed(
-        _flip(o.xy[..., _PROXIES, :]),
+        flip(o.xy[..., _PROXIES, :]),
         o.confidence[..., _PROXIES],
-        _flip(o.body_xyz_m[..., _BLAZEPOSE, :]),
+        flip(o.body_xyz_m[..., _BLAZEPOSE, :]),
         o.body_xyz_known,
-        _flip(o.hands_xyz_m[..., _SIDES, :, :]),
+        flip(o.hands_xyz_m[..., _SIDES, :, :]),
         o.hands_xyz_known[..., _SIDES],
     )
 
@@ -57,16 +63,16 @@ def mirrored_state(s: State) -> State:
     """The estimate of the mirror image. Bodies are the same on both sides, so their shape stays."""
     return State(
         betas=s.betas,
-        R_body=_flip_matrices(s.R_body[..., _BODY, :, :]),
-        R_hands=_flip_matrices(s.R_hands[..., _FINGERS, :, :]),
-        place=_flip(s.place),
-        up_cam=_flip(s.up_cam),
+        R_body=flip_matrices(s.R_body[..., _BODY, :, :]),
+        R_hands=flip_matrices(s.R_hands[..., _FINGERS, :, :]),
+        place=flip(s.place),
+        up_cam=flip(s.up_cam),
         height_m=s.height_m,
-        step_m=_flip(s.step_m),
-        contact=s.contact[..., _CONTACT],
+        step_m=flip(s.step_m),
+        contact=s.contact[..., MIRRORED_CONTACT],
         log_sigma=s.log_sigma,
         log_group_error=s.log_group_error[..., _GROUPS],
-        points_m=_flip(s.points_m[..., _POINTS, :]),
+        points_m=flip(s.points_m[..., _POINTS, :]),
     )
 
 

@@ -31,6 +31,7 @@ from .held import (
 )
 from .legs import Legs, legs_of
 from .person import Person, body_height_m, of_height, proxy_points_m
+from .picture import place_in_picture, still_feet
 from .records import RATE_HZ, Estimate
 from .root_smoother import smooth_places
 from .root_terms import root_terms
@@ -77,7 +78,9 @@ def world_of_take(
     R_local = np.concatenate([np.asarray(estimate.R_cam_root, np.float64)[:, None], estimate.R_local], axis=1)
     for begin, end in segments:
         R_local[begin:end] = smoothed_rotations(R_local[begin:end], settings.smooth_frames)
-    estimate = replace(estimate, R_cam_root=R_local[:, 0])
+    root = place_in_picture(person, R_local, estimate.root_cam_m, observed)
+    contact = estimate.contact * still_feet(observed, root[:, 2])
+    estimate = replace(estimate, R_cam_root=R_local[:, 0], root_cam_m=root, contact=contact)
 
     up, sigma = mean_vertical(
         np.asarray(estimate.up_cam, np.float64), visible * uprightness(estimate.R_cam_root, estimate.up_cam), settings

@@ -21,6 +21,7 @@ from .groups import LEGS, Hysteresis, confidence_of_groups, hands_seen, legs_see
 from .held import POSTURE_S, LiveSeat, LiveShare, blend_legs, quiet_height, quiet_legs, relax_hands, relaxed_hands
 from .legs import Legs, heading_of, legs_of
 from .person import Person, of_height
+from .picture import LiveStillFeet, place_in_picture
 from .records import RATE_HZ, Estimate
 from .root_smoother import PlaceFilter
 from .root_terms import RootTerms, root_terms
@@ -112,6 +113,7 @@ class LiveWorld:
         self._filter, self._feet = PlaceFilter(), LiveFeet(self._settings)
         self._feet_before: tuple[np.ndarray, np.ndarray] | None = None
         self._quiet: tuple[np.ndarray, np.ndarray] | None = None
+        self._still = LiveStillFeet()
 
     def push(self, estimate: Estimate, observed: Observed) -> WorldTrack:
         """The world of one frame: T = 1 in everything. Frames come in order, those without a person included."""
@@ -163,8 +165,11 @@ class LiveWorld:
         estimate = resized(estimate, self._model, person.betas)
         hands = np.array([[s.push(bool(v)) for s, v in zip(self._hands, hands_seen(observed)[0], strict=True)]])
         share = np.array([[s.push(bool(v)) for s, v in zip(self._legs, legs_seen(observed)[0], strict=True)]])
-        contact = trusted_contact(estimate.contact, share)
         R = np.concatenate([np.asarray(estimate.R_cam_root, np.float64)[:, None], estimate.R_local], axis=1)
+        root = place_in_picture(person, R, estimate.root_cam_m, observed)
+        still = self._still.push(observed, root[:, 2])
+        estimate = replace(estimate, root_cam_m=root, contact=estimate.contact * still)
+        contact = trusted_contact(estimate.contact, share)
         camera = self._see_camera(estimate, legs_of(person, R), contact, visible, share)
         rest = person.joints_m[0]
         world, _ = to_world(human_frames(estimate, camera.R_cam_world, rest), rest)

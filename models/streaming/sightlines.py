@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..observed import Observed
-from ..proxies import BODY_NAMES
 from .legs import Legs, apply
+from .picture import FEET
 from .records import RATE_HZ
 from .world_settings import WorldSettings
 
-_PROXY = np.array([BODY_NAMES.index(n) for n in ("left_heel", "left_big_toe", "right_heel", "right_big_toe")])
-"""(4,) proxy next to each of CONTACT_POINTS."""
 _FLAT = 0.06
 """A sight line less steep than this says nothing."""
 
@@ -44,21 +42,21 @@ def sightlines(
     """Sight lines of the feet. legs: in the axes of the world; depth_m (T,): distance of the person; contact (T, 4)."""
     person = legs.person
     T = len(depth_m)
-    offsets = person.proxies_m[_PROXY].reshape(2, 2, 3)
+    offsets = person.proxies_m[FEET].reshape(2, 2, 3)
     heel = apply(legs.R_ankle, offsets[:, 0])
     toe = apply(legs.R_ankle, person.instep_m) + apply(legs.R_toes, offsets[:, 1])
     points = (legs.ankle_m[:, :, None] + np.stack([heel, toe], axis=2)).reshape(T, 4, 3)
     height = points[..., 1] - legs.points_m()[..., 1]  # of the proxy above the floor, when its foot stands
-    xy = np.asarray(observed.xy, np.float64)[:, _PROXY]
+    xy = np.asarray(observed.xy, np.float64)[:, FEET]
     rays = np.concatenate([xy, np.ones((T, 4, 1))], axis=-1) @ R_cam_world
     level = np.hypot(rays[..., 0], rays[..., 2])
     ahead = rays * [1.0, 0.0, 1.0] / np.maximum(level, 1e-6)[..., None]
     steep = -rays[..., 1] / np.maximum(level, 1e-6)
-    known = (steep > _FLAT) & (observed.confidence[:, _PROXY] > 0)
+    known = (steep > _FLAT) & (observed.confidence[:, FEET] > 0)
     foot_m = (camera_height_m - height) / np.where(known, steep, 1.0)
     sigma = settings.sightline_sigma * depth_m[:, None] / np.where(known, steep, 1.0)
     sigma = np.hypot(sigma, settings.foot_sigma_m)
     frames = max(1.0, settings.sightline_memory_s * RATE_HZ)
     # heel and ball of one foot are no two looks
-    weight = observed.confidence[:, _PROXY] * np.asarray(contact, np.float64) ** 2 / (2 * frames * sigma**2)
+    weight = observed.confidence[:, FEET] * np.asarray(contact, np.float64) ** 2 / (2 * frames * sigma**2)
     return Sightlines(ahead, foot_m - (ahead * points).sum(-1), np.where(known, weight, 0.0))

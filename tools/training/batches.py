@@ -81,9 +81,7 @@ class Batches:
             px, confidence, body, hands = noisy.xy_px, noisy.confidence, noisy.body_xyz_m, noisy.hands_xyz_m
         else:
             px, confidence, body, hands = self._gaussian(generator, tracks, scene)
-        wrong = torch.randn(takes, generator=generator, device=device) * WRONG_LENS
-        wrong = torch.where(uniform(0, 1) < (WRONG_LENS_SHARE if self.wrong_lens else 0.0), wrong, 0.0).clamp(-0.4, 0.4)
-        stretch = torch.exp(wrong)
+        stretch = believed_lens(generator, takes, device) if self.wrong_lens else torch.ones(takes, device=device)
         focal = (scene.focal_px * stretch)[:, None, None, None]
         xy = (px - scene.image_size_px[:, None, None, :] / 2) / focal
         confidence = confidence * (xy.abs().amax(-1) < 5)
@@ -116,3 +114,33 @@ class Batches:
             body + normal(*body.shape) * GAUSSIAN_3D_M,
             hands + normal(*hands.shape) * GAUSSIAN_3D_M / 4,
         )
+
+
+def believed_lens(generator: torch.Generator, takes: int, device: torch.device) -> torch.Tensor:
+    """(takes,) what the focal length is taken for, over what it is."""
+    wrong = (torch.randn(takes, generator=generator, device=device) * WRONG_LENS).clamp(-0.4, 0.4)
+    some = torch.rand(takes, generator=generator, device=device) < WRONG_LENS_SHARE
+    return torch.exp(torch.where(some, wrong, 0.0))
+
+
+class Draws(Protocol):
+    """What makes batches."""
+
+    def draw(self, generator: torch.Generator, takes: int, frames: int) -> Batch:
+        """A random batch of about takes * frames frames."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Batches of one kind or the other."""
+
+    usual: Draws
+    other: Draws
+    share: float
+    """Share of the batches that are of the other kind."""
+
+    def draw(self, generator: torch.Generator, takes: int, frames: int) -> Batch:
+        """A random batch."""
+        draw = torch.rand((), generator=generator, device=generator.device)
+        return (self.other if float(draw) < self.share else self.usual).draw(generator, takes, frames)

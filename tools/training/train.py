@@ -9,7 +9,9 @@ stage 1 in the same folder. Accuracy on held-out scenes goes into ``curves.csv``
 import argparse
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -22,10 +24,11 @@ from ..noise.batched import BatchedNoise
 from ..noise.model import load_noise_model
 from . import checkpoint
 from .bank import load_bank
-from .batches import Batch, Batches, Noise
+from .batches import Batch, Batches, Draws, Mixture, Noise
 from .curves import add_row, draw
 from .held_out import held_out
 from .losses import losses, total
+from .rendered import RenderedBatches, RenderedTakes
 from .scenes import SceneMaker
 from .unroll import unroll
 
@@ -76,6 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--every-s", type=float, default=240.0, help="seconds between measurements (default: 240)")
     parser.add_argument("--noise", choices=("measured", "gaussian"), default="measured")
+    parser.add_argument("--rendered", type=Path, help="folder of rendered clips to train and measure on as well")
+    parser.add_argument("--rendered-share", type=float, default=0.3, help="share of the batches (default: 0.3)")
     parser.add_argument("--no-masks", action="store_true", help="without random masks")
     parser.add_argument("--zeros", action="store_true", help="zeros in place of partial convolution")
     parser.add_argument("--no-cross-attention", action="store_true")
@@ -104,11 +109,17 @@ def main(args: argparse.Namespace) -> int:
     )  # fmt: skip
     body = load_body()
     noise = BatchedNoise(load_noise_model(), device=args.device)
-    train = Batches(SceneMaker(load_bank(args.bank), body, args.device), noise, settings.noise, settings.masks)
+    train: Draws = Batches(SceneMaker(load_bank(args.bank), body, args.device), noise, settings.noise, settings.masks)
     test = Batches(
         SceneMaker(load_bank(args.held_out), body, args.device), noise, masks=False, wrong_lens=False, clear=False
     )
-    Training(args.folder, config, settings, train, test, args.start).run()
+    fixed = torch.Generator(args.device).manual_seed(HELD_OUT_SEED)
+    held = {"": [test.draw(fixed, HELD_OUT_TAKES, HELD_OUT_FRAMES) for _ in range(HELD_OUT_BATCHES)]}
+    if args.rendered is not None:
+        clips = RenderedBatches(RenderedTakes(args.rendered, "train", args.device))
+        train = Mixture(train, clips, args.rendered_share)
+        held["rendered_"] = [RenderedBatches(RenderedTakes(args.rendered, "held out", args.device)).all()]
+    Training(args.folder, config, settings, train, held, args.start).run()
     return 0
 
 
@@ -129,12 +140,14 @@ class Training:
         folder: Path,
         config: NetworkConfig,
         settings: Settings,
-        train: Batches,
-        test: Batches,
+        train: Draws,
+        held: Mapping[str, Sequence[Batch]],
         start: Path | None = None,
     ) -> None:
+        """held: batches to measure on, by what the names of their columns begin with; the first decide which weights
+        are the best. start: a checkpoint whose initialiser stage 2 begins with."""
         self.folder, self.config, self.settings = folder, config, settings
-        self.train, self.test, self.held_out_takes = train, test, HELD_OUT_TAKES
+        self.train, self.held = train, held
         self.device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
         self.network = MotionNetwork(config).to(self.device)
@@ -182,8 +195,6 @@ class Training:
     def run(self) -> None:
         """Train to the last step, measuring now and then."""
         s = self.settings
-        fixed = torch.Generator(self.device).manual_seed(HELD_OUT_SEED)
-        held = [self.test.draw(fixed, self.held_out_takes, HELD_OUT_FRAMES) for _ in range(HELD_OUT_BATCHES)]
         started = measured = time.monotonic()
         terms_sum: dict[str, float] = {}
         count = 0
@@ -197,7 +208,7 @@ class Training:
                 means = {k: v / count for k, v in terms_sum.items()}
                 rate = count * s.takes * s.frames / (now - measured)
                 self.spent_s += now - started
-                self._measure(held, means, rate)
+                self._measure(means, rate)
                 started = measured = time.monotonic()
                 terms_sum, count = {}, 0
 
@@ -247,7 +258,7 @@ class Training:
                 a.lerp_(p, 1 - keep)
         return {"loss": float(loss.detach()), **{k: float(v.detach()) for k, v in terms.items()}}
 
-    def _measure(self, held: list[Batch], means: dict[str, float], rate: float) -> None:
+    def _measure(self, means: dict[str, float], rate: float) -> None:
         row: dict[str, float] = {
             "stage": self.settings.stage,
             "step": self.step,
@@ -256,14 +267,15 @@ class Training:
             "frames_per_s": rate,
         }
         offered = self.config.lookaheads
-        for lookahead in (offered[0], offered[-1]):
-            for k, v in held_out(self.average, held, lookahead).items():
+        for lookahead, (kind, batches) in product((offered[0], offered[-1]), self.held.items()):
+            for k, v in held_out(self.average, batches, lookahead).items():
                 if self.settings.stage == 2 or not k.startswith("first_"):
-                    row[f"{k}@{lookahead}"] = v
+                    row[f"{kind}{k}@{lookahead}"] = v
         row |= {f"loss_{k}": v for k, v in means.items()}
         add_row(self.folder / "curves.csv", row)
         draw(self.folder / "curves.csv", self.folder / "curves.png")
-        score = row[f"pa_mm@{offered[-1]}"] + row[f"mpjpe_mm@{offered[-1]}"]
+        kind = next(iter(self.held))
+        score = row[f"{kind}pa_mm@{offered[-1]}"] + row[f"{kind}mpjpe_mm@{offered[-1]}"]
         values = {
             "config": self.config.as_dict(),
             "stage": self.settings.stage,

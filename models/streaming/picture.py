@@ -1,0 +1,93 @@
+"""What the picture itself says of a person's place: where the body must be to look as it does, and which feet move.
+
+The networks' place belongs to their own shape and pose of one frame; the take's one shape and smoothed pose look right
+a little beside it. And before a camera that stands still, a foot that moves in the picture does not stand.
+"""
+
+from collections import deque
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from ..observed import Observed
+from ..proxies import BODY, BODY_NAMES
+from .person import Person, proxy_points_m
+from .records import RATE_HZ
+
+FEET = np.array([BODY_NAMES.index(n) for n in ("left_heel", "left_big_toe", "right_heel", "right_big_toe")])
+"""(4,) proxy next to each of CONTACT_POINTS."""
+_OUTLIER = 0.02
+"""Distance from where it should be, over the body's height, at which a proxy begins to be an outlier."""
+_PRIOR = 1.0
+"""The networks' place counts as much as so many proxies."""
+_ROUNDS = 4
+_STILL_M_S = 0.6
+"""Speed in the picture, taken to the person's distance, at which a foot is as likely to move as to stand."""
+_SMOOTH_FRAMES = 1.5
+_LIVE_FRAMES = 3
+"""Frames over which live capture looks back."""
+
+
+def place_in_picture(person: Person, R_local: np.ndarray, root_cam_m: np.ndarray, observed: Observed) -> np.ndarray:
+    """(T, 3) places of the pelvis in the camera, moved along the picture to where the body is seen; the depth stays.
+
+    R_local (T, 55, 3, 3) has the root in the camera; root_cam_m (T, 3). Proxies far off weigh less (Cauchy).
+    """
+    root = np.array(root_cam_m, np.float64)
+    about = proxy_points_m(person, R_local, np.zeros_like(root))
+    z = np.maximum(about[..., 2] + root[:, 2:], 0.1)
+    seen, confidence = np.asarray(observed.xy, np.float64)[:, BODY], np.asarray(observed.confidence)[:, BODY]
+    # where the pelvis would have to be for each proxy to lie where it is seen
+    wanted = seen * z[..., None] - about[..., :2]
+    scale = _OUTLIER * person.stature_m
+    place = root[:, None, :2]
+    for _ in range(_ROUNDS):
+        weight = confidence / (1 + ((wanted - place) ** 2).sum(-1) / scale**2)
+        total = _PRIOR + weight.sum(1)
+        place = ((_PRIOR * root[:, :2] + (weight[..., None] * wanted).sum(1)) / total[:, None])[:, None]
+    return np.concatenate([place[:, 0], root[:, 2:]], axis=-1)
+
+
+def still_feet(observed: Observed, depth_m: np.ndarray) -> np.ndarray:
+    """(T, 4) 1 for foot points that rest in the picture, falling to 0 the faster they move; depth_m (T,) is the
+    person's. 1 where a point is not seen."""
+    xy, known = np.asarray(observed.xy, np.float64)[:, FEET], np.asarray(observed.confidence)[:, FEET] > 0
+    if len(xy) < 2:
+        return np.ones(known.shape)
+    share = gaussian_filter1d(known.astype(float), _SMOOTH_FRAMES, axis=0, mode="nearest")
+    filled = _filled(xy, known)
+    smooth = gaussian_filter1d(filled, _SMOOTH_FRAMES, axis=0, mode="nearest")
+    speed = np.linalg.norm(np.gradient(smooth, axis=0), axis=-1) * depth_m[:, None] * RATE_HZ
+    return np.where(known & (share > 0.5), _stillness(speed), 1.0)
+
+
+def _filled(xy: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Tracks (T, N, 2) with the nearest known place where they are not ``known`` (T, N)."""
+    out, rows = xy.copy(), np.arange(len(xy))
+    for k in range(xy.shape[1]):
+        some = np.flatnonzero(known[:, k])
+        if len(some):
+            out[:, k] = np.stack([np.interp(rows, some, xy[some, k, c]) for c in range(2)], axis=-1)
+    return out
+
+
+def _stillness(speed_m_s: np.ndarray) -> np.ndarray:
+    return 1 / (1 + (speed_m_s / _STILL_M_S) ** 4)
+
+
+class LiveStillFeet:
+    """:func:`still_feet` frame by frame, from what has been seen so far."""
+
+    def __init__(self) -> None:
+        self._past: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_LIVE_FRAMES)
+
+    def push(self, observed: Observed, depth_m: np.ndarray) -> np.ndarray:
+        """(1, 4) of one frame more; depth_m (1,)."""
+        xy, known = np.asarray(observed.xy[0], np.float64)[FEET], np.asarray(observed.confidence[0])[FEET] > 0
+        out = np.ones((1, 4))
+        if self._past:
+            before, was_known = self._past[0]
+            speed = np.linalg.norm(xy - before, axis=-1) * depth_m[0] * RATE_HZ / len(self._past)
+            out[0] = np.where(known & was_known, _stillness(speed), 1.0)
+        self._past.append((xy, known))
+        return out

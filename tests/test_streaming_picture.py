@@ -1,0 +1,81 @@
+"""The place in the picture, and feet that move in it, against simulated takes whose truth is known."""
+
+import numpy as np
+import pytest
+from fusion_takes import PERSON, Errors, World, feet_of, made_walk, see
+from hmcap.models.observed import Observed
+from hmcap.models.proxies import BODY_NAMES
+from hmcap.models.streaming.picture import LiveStillFeet, place_in_picture, still_feet
+from hmcap.tools.motions.contact import contact_labels
+
+
+def in_camera(world: World) -> tuple[np.ndarray, np.ndarray]:
+    """Local rotations with the root in the camera, and the pelvis in the camera."""
+    R = world.R_local.copy()
+    R[:, 0] = world.R_cam_world @ R[:, 0]
+    return R, world.pelvis_m @ world.R_cam_world.T + world.t_cam_world_m
+
+
+def test_a_place_beside_the_picture_is_put_right_and_the_depth_kept() -> None:
+    world = made_walk(30)
+    _, observed = see(world, Errors())
+    R, root = in_camera(world)
+    off = root + np.array([0.15, -0.1, 0.0])
+    placed = place_in_picture(PERSON, R, off, observed)
+    assert np.abs(placed - root).max() < 0.01
+    assert np.array_equal(placed[:, 2], root[:, 2])
+
+
+def test_a_limb_seen_elsewhere_hardly_moves_the_body() -> None:
+    world = made_walk(30)
+    _, observed = see(world, Errors())
+    R, root = in_camera(world)
+    arm = [BODY_NAMES.index(f"left_{n}") for n in ("elbow", "wrist")]
+    observed.xy[:, arm] += 0.2
+    assert np.abs(place_in_picture(PERSON, R, root, observed) - root).max() < 0.02
+
+
+def test_who_is_not_seen_stays_where_the_networks_say() -> None:
+    world = made_walk(5)
+    _, observed = see(world, Errors())
+    R, root = in_camera(world)
+    nothing = observed.map(np.zeros_like)
+    assert np.array_equal(place_in_picture(PERSON, R, root + 0.3, nothing), root + 0.3)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_feet_that_swing_do_not_stand_and_feet_that_stand_do(live: bool) -> None:
+    world = made_walk(90, heading_deg=90.0)
+    _, observed = see(world, Errors(pixel=0.001))
+    depth = in_camera(world)[1][:, 2]
+    if live:
+        running = LiveStillFeet()
+        rows = [observed.map(lambda a, i=i: a[i : i + 1]) for i in range(90)]
+        still = np.concatenate([running.push(o, depth[i : i + 1]) for i, o in enumerate(rows)])
+    else:
+        still = still_feet(observed, depth)
+    feet = feet_of(world.R_local, world.pelvis_m)
+    speed = np.linalg.norm(np.gradient(feet, axis=0), axis=-1) * 30
+    stands = contact_labels(feet, 30.0)
+    inside = np.zeros_like(stands)  # away from the ends of a stance, where a smoothed speed mixes both
+    inside[4:-4] = np.all([stands[4 + k : 86 + k] for k in range(-4, 5)], axis=0)
+    assert inside.sum() > 40
+    assert still[inside].min() > 0.8
+    assert np.median(still[speed > 1.5]) < 0.1
+
+
+def test_a_foot_that_comes_into_view_is_not_taken_for_one_that_moves() -> None:
+    world = made_walk(40)
+    _, observed = see(world, Errors())
+    feet = [BODY_NAMES.index(n) for n in ("left_heel", "left_big_toe", "right_heel", "right_big_toe")]
+    hidden = observed.confidence.copy()
+    hidden[:20, feet] = 0
+    xy = observed.xy.copy()
+    xy[:20, feet] = 0
+    seen = Observed(xy, hidden, observed.body_xyz_m, observed.body_xyz_known, observed.hands_xyz_m,
+                    observed.hands_xyz_known)  # fmt: skip
+    depth = in_camera(world)[1][:, 2]
+    assert np.all(still_feet(seen, depth)[:20] == 1)
+    running = LiveStillFeet()
+    still = [running.push(seen.map(lambda a, i=i: a[i : i + 1]), depth[i : i + 1])[0] for i in range(23)]
+    assert np.all(np.stack(still)[:21] == 1)

@@ -1,0 +1,156 @@
+"""Rendered clips as training takes: pairing, mirror images, the split, and what is refused."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from hmcap.models.body import load_body  # noqa: E402
+from hmcap.models.camera import Camera  # noqa: E402
+from hmcap.models.errors import HmcapError  # noqa: E402
+from hmcap.models.markers import proxy_rig  # noqa: E402
+from hmcap.models.networks.mirror import MIRRORED_JOINTS, MIRRORED_MARKS  # noqa: E402
+from hmcap.models.skeleton import JOINT_NAMES  # noqa: E402
+from hmcap.tools.motions.contact import contact_labels, feet_m  # noqa: E402
+from hmcap.tools.motions.virtual_cameras import project_px  # noqa: E402
+from hmcap.tools.noise.observe import networks_version  # noqa: E402
+from hmcap.tools.rendering.truth import VISIBLE, Truth, save_truth  # noqa: E402
+from hmcap.tools.training.batches import Mixture  # noqa: E402
+from hmcap.tools.training.rendered import RenderedBatches, RenderedTakes  # noqa: E402
+
+T = 12
+SIZE = (640, 480)
+DIST = np.array([-0.1, 0.05, 0.001, -0.001, 0.0])
+
+
+def write_clip(folder: Path, seed: int, frames: int = T, fps: float = 30.0, dist: np.ndarray = DIST) -> None:
+    """A person who waves before a camera with a distorting lens, and landmarks that are exactly right."""
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    body = load_body()
+    poses = np.zeros((frames, 55, 3))
+    poses[:, JOINT_NAMES.index("left_shoulder"), 2] = np.sin(np.arange(frames) / 5)
+    poses[:, 0, 1] = rng.uniform(-2, 2)
+    trans = np.tile([0.1, -float(body.v_template[:, 1].min()), 0.0], (frames, 1))
+    betas = rng.normal(size=10) * 0.5
+    posed = body.astype(np.float64).with_shape(betas).with_pose(poses, trans)
+    proxies, feet = proxy_rig(body).in_world_m(posed), feet_m(body, poses, trans, betas)
+    K = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]])
+    cam = np.tile(np.eye(4), (frames, 1, 1))
+    cam[:, :3, :3] = np.diag([1.0, -1, -1])
+    cam[:, :3, 3] = [0, 1.0, 3.5]
+    px = project_px(Camera(*SIZE, 500, 500, 320, 240, tuple(dist)), cam, proxies)
+    nothing = np.zeros((frames, 67))
+    truth = Truth(
+        np.array(fps), np.array(SIZE), K, dist, cam, betas, poses, trans, proxies, px,
+        np.full((frames, 67), VISIBLE, np.uint8), feet, contact_labels(feet, fps), nothing, np.full(frames, 200.0),
+        np.zeros(frames),
+    )  # fmt: skip
+    save_truth(folder / "truth.npz", truth)
+    (folder / "video.mp4").write_bytes(str(seed).encode())
+    digest = hashlib.sha256((folder / "video.mp4").read_bytes()).hexdigest()[:12]
+    hands = np.full((frames, 2, 21, 3), np.nan)
+    hands[:, 0] = rng.normal(size=(21, 3)) * 0.05
+    score = np.ones(frames)
+    score[3], hands[3] = 0, np.nan
+    np.savez(
+        folder / f"landmarks-{networks_version()}-{digest}.npz", xy_px=px, confidence=np.full((frames, 67), 0.9),
+        body_xyz_m=rng.normal(size=(frames, 33, 3)), hands_xyz_m=hands, score=score,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    for i in range(6):
+        write_clip(folder / f"m{i}", i, dist=DIST if i < 5 else np.zeros(5))
+    return folder
+
+
+def projected(truth) -> torch.Tensor:
+    points = truth.points_m[..., :67, :] + truth.root_cam_m[..., None, :]
+    return points[..., :2] / points[..., 2:]
+
+
+def test_what_is_seen_lies_on_the_truth_with_the_lens_undone(clips: Path) -> None:
+    takes = RenderedTakes(clips, "train")
+    batch = RenderedBatches(takes).all()
+    assert len(takes) == 4
+    assert batch.static.all()
+    seen = batch.seen.mask
+    assert torch.equal(seen[:, 3], torch.zeros_like(seen[:, 3])), "nobody is seen in frame 3"
+    assert seen[:, 4, :46].all()
+    assert not seen[..., 46:].any(), "the right hand is not found"
+    assert (projected(batch.truth) - batch.seen.xy)[seen].abs().max() < 2e-4
+    assert torch.equal(batch.seen.hands_xyz_known.amax((0, 1)), torch.tensor([1.0, 0.0]))
+
+
+def test_every_fifth_clip_is_held_out(clips: Path) -> None:
+    held, trained = RenderedTakes(clips, "held out"), RenderedTakes(clips, "train")
+    assert (len(held), len(trained)) == (2, 4)
+    shapes = {tuple(b) for b in held.scene.betas.tolist()} & {tuple(b) for b in trained.scene.betas.tolist()}
+    assert not shapes
+
+
+def test_the_mirror_image_is_as_true(clips: Path) -> None:
+    takes = RenderedTakes(clips, "train")
+    which, as_is = torch.arange(4), torch.zeros(4, dtype=torch.bool)
+    seen, truth, _ = takes.take(which, torch.ones(4), ~as_is)
+    assert (projected(truth) - seen.xy)[seen.mask].abs().max() < 2e-4
+    assert torch.equal(seen.hands_xyz_known.amax((0, 1)), torch.tensor([0.0, 1.0]))
+    plain = takes.take(which, torch.ones(4), as_is)[1]
+    assert torch.allclose(truth.joints_m[..., MIRRORED_JOINTS, 0], -plain.joints_m[..., 0])
+    assert torch.allclose(truth.points_m[..., MIRRORED_MARKS, 1:], plain.points_m[..., 1:])
+    joint = JOINT_NAMES.index("right_shoulder")
+    wave = plain.R_local[..., JOINT_NAMES.index("left_shoulder"), :, :]
+    assert torch.allclose(truth.R_local[..., joint, 0, 1], -wave[..., 0, 1]), "the other arm waves the other way"
+    assert torch.allclose(torch.linalg.det(truth.R_local), torch.ones(()), atol=1e-4)
+
+
+def test_a_wrong_lens_shrinks_the_picture_and_moves_the_person_away(clips: Path) -> None:
+    takes = RenderedTakes(clips, "train")
+    which, as_is = torch.arange(4), torch.zeros(4, dtype=torch.bool)
+    right, wrong = (takes.take(which, torch.full((4,), s), as_is) for s in (1.0, 1.25))
+    assert torch.allclose(wrong[0].xy * 1.25, right[0].xy, atol=1e-6)
+    assert torch.allclose(wrong[1].root_cam_m[..., 2], right[1].root_cam_m[..., 2] * 1.25)
+
+
+def test_batches_follow_their_generator_and_have_about_the_frames_asked_for(clips: Path) -> None:
+    batches = RenderedBatches(RenderedTakes(clips, "train"))
+    a, b = (batches.draw(torch.Generator().manual_seed(4), 3, 40) for _ in range(2))
+    assert a.seen.xy.shape == (10, T, 67, 2)
+    for f in dataclasses.fields(a.seen):
+        assert torch.equal(getattr(a.seen, f.name), getattr(b.seen, f.name))
+    assert any((a.seen.confidence[i] == 0).float().mean() > 0.5 for i in range(10)), "some takes are masked"
+
+
+def test_a_mixture_draws_from_both(clips: Path) -> None:
+    class Other:
+        def draw(self, generator, takes, frames):
+            return "other"
+
+    batches = RenderedBatches(RenderedTakes(clips, "train"))
+    generator = torch.Generator().manual_seed(0)
+    drawn = [Mixture(batches, Other(), 0.25).draw(generator, 1, T) == "other" for _ in range(200)]
+    assert 0.15 < np.mean(drawn) < 0.35
+
+
+@pytest.mark.parametrize(("change", "found"), [({"frames": 9}, "9 frames at 30"), ({"fps": 25.0}, "12 frames at 25")])
+def test_clips_of_another_length_or_rate_are_refused(clips: Path, tmp_path: Path, change: dict, found: str) -> None:
+    write_clip(tmp_path / "a", 1)
+    for i in range(3):
+        write_clip(tmp_path / f"b{i}", 2 + i, **(change if i == 0 else {}))
+    with pytest.raises(HmcapError, match=f"one length at 30 frames(.|\n)*{found}"):
+        RenderedTakes(tmp_path, "train")
+
+
+def test_too_few_clips_are_refused(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a", 1)
+    with pytest.raises(HmcapError, match="at least 5 rendered clips"):
+        RenderedTakes(tmp_path, "train")
+    with pytest.raises(HmcapError, match="no such folder"):
+        RenderedTakes(tmp_path / "nothing", "train")
