@@ -12,6 +12,10 @@ from .kinematics import cross, full_precision
 
 DAMPING = 0.02
 """Added to the curvature, so that joints that hardly move what is seen take no large steps."""
+_TINY = 1e-30
+"""Keeps a system that is solved already from dividing by nothing."""
+ROBUST = 0.03
+"""Residual, in units of the box, at which a point begins to count as an outlier."""
 
 
 @full_precision
@@ -61,10 +65,6 @@ def joint_steps(
     return -local / (lever.clamp_min(0) + DAMPING)
 
 
-ROBUST = 0.03
-"""Residual, in units of the box, at which a point begins to count as an outlier."""
-
-
 @full_precision
 def gauss_newton(
     R_joint: torch.Tensor,
@@ -107,7 +107,7 @@ def gauss_newton(
     Jt = torch.cat(columns, dim=-2).transpose(-1, -2).flatten(-3, -2)  # (..., 3 (J + 1), 2 N)
     w = torch.cat([trust, trust], dim=-2).transpose(-1, -2)
     damping = stiffness.unsqueeze(-1).expand(*stiffness.shape, 3).flatten(-2).unsqueeze(-1)
-    target = torch.cat([residual[..., :1], residual[..., 1:]], dim=-2)
+    target = torch.cat([residual[..., :1], residual[..., 1:]], dim=-2)  # all x, then all y
     if torch.is_grad_enabled() and (w.requires_grad or damping.requires_grad):
         step = Solution.apply(w, damping, Jt, target, rounds)
     else:
@@ -123,21 +123,22 @@ def conjugate_gradients(
     """(..., M, 1) about (Jt diag(w) J + diag(damping))^-1 left, for Jt (..., M, N), w (..., 1, N), damping and left
     (..., M, 1)."""
     weighted = Jt * w
-    normal = weighted @ Jt.transpose(-1, -2)
-    scale = 1 / ((weighted * Jt).sum(-1, keepdim=True) + damping)
-    step = torch.zeros_like(left)
-    along = scale * left
-    power = (left * along).sum(-2, keepdim=True)
+    diagonal = (weighted * Jt).sum(-1, keepdim=True) + damping
+    scale = diagonal.rsqrt()  # of the unknowns, so that the diagonal is one
+    eye = torch.eye(Jt.shape[-2], dtype=Jt.dtype, device=Jt.device)
+    normal = (weighted @ Jt.transpose(-1, -2) + eye * damping) * scale * scale.transpose(-1, -2)
+    left = scale * left
+    step, along = torch.zeros_like(left), left
+    power = left.transpose(-1, -2) @ left
     for _ in range(rounds):
-        image = normal @ along + damping * along
-        alpha = power / (along * image).sum(-2, keepdim=True).clamp_min(1e-12)
+        image = normal @ along
+        alpha = power / (along.transpose(-1, -2) @ image + _TINY)
         step = step + alpha * along
         left = left - alpha * image
-        better = scale * left
-        now = (left * better).sum(-2, keepdim=True)
-        along = better + now / power.clamp_min(1e-12) * along
+        now = left.transpose(-1, -2) @ left
+        along = left + now / (power + _TINY) * along
         power = now
-    return step
+    return scale * step
 
 
 class Solution(torch.autograd.Function):

@@ -10,7 +10,7 @@ from ..body_stages import BodyModel
 from ..markers import proxy_rig
 from ..proxies import PROXY_NAMES
 from ..skeleton import JOINT_NAMES, NUM_BODY_JOINTS, PARENTS
-from .kinematics import cross, full_precision, matrix_of_6d
+from .kinematics import cross, full_precision, matrix_of_6d, six_of_matrix, skew, turn
 
 _SIDES = ("left", "right")
 _EXTRA = (
@@ -38,6 +38,7 @@ _TRIADS = {  # joint: from, to of the first axis; from, to of a second direction
     "right_wrist": ("right_wrist", "right_hand_middle1", "right_hand_pinky1", "right_hand_index1"),
 }
 _SWUNG = (("neck", "head"), ("left_collar", "left_shoulder"), ("right_collar", "right_shoulder"))
+"""Joints that swing in the chest, neck first, and where they point."""
 _EXTRA_PROXY = [PROXY_NAMES.index(n) for n in _EXTRA]
 STRAIGHT, BENT = 0.03, 0.18
 """One minus the cosine of a bend below which a limb's plane says nothing of its twist, and above which it says all."""
@@ -74,6 +75,17 @@ class InverseKinematics(nn.Module):
         swung = torch.tensor([[_AT[a], _AT[b]] for a, b in _SWUNG])
         keep("swung_ends", swung)
         keep("swung_rest", unit(points[swung[:, 1]] - points[swung[:, 0]]))
+        found = [
+            *_TRIADS,
+            "spine1",
+            "spine2",
+            *(a for a, _ in _SWUNG),
+            *(r[0] for r in _LIMBS),
+            *(r[1] for r in _LIMBS),
+        ]
+        toes = {"left_foot": "left_ankle", "right_foot": "right_ankle"}
+        keep("order", torch.tensor([found.index(toes.get(n, n)) for n in JOINT_NAMES[:NUM_BODY_JOINTS]]))
+        keep("above", torch.tensor(PARENTS[1:NUM_BODY_JOINTS].tolist()))
 
     @staticmethod
     def _triads(points: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
@@ -86,23 +98,17 @@ class InverseKinematics(nn.Module):
         pelvis."""
         p = torch.cat([torch.zeros_like(points[..., :1, :]), points], dim=-2)
         solid = self._triads(p, self.get_buffer("triad_ends")) @ self.get_buffer("triads_rest").transpose(-1, -2)
-        R: dict[str, torch.Tensor] = dict(zip(_TRIADS, solid.unbind(-3), strict=True))
-        third = cube_root(R["pelvis"].transpose(-1, -2) @ R["spine3"])
-        R["spine1"] = R["pelvis"] @ third
-        R["spine2"] = R["spine1"] @ third
+        pelvis, spine3 = solid[..., :1, :, :], solid[..., 1:2, :, :]
+        third = cube_root(pelvis.transpose(-1, -2) @ spine3)
+        spine1 = pelvis @ third
         # Neck and collars swing in the chest.
         swung = self.get_buffer("swung_ends")
         along = unit(p.index_select(-2, swung[:, 1]) - p.index_select(-2, swung[:, 0]))
-        chest = R["spine3"].unsqueeze(-3)
-        swing = chest @ shortest_arc(self.get_buffer("swung_rest"), turned_back(chest, along))
-        R |= dict(zip(("neck", "left_collar", "right_collar"), swing.unbind(-3), strict=True))
-        parents = torch.stack([R["left_collar"], R["right_collar"], R["pelvis"], R["pelvis"]], dim=-3)
-        upper, lower = self._limbs(p, parents)
-        for k, row in enumerate(_LIMBS):
-            R[row[0]], R[row[1]] = upper[..., k, :, :], lower[..., k, :, :]
-        R["left_foot"], R["right_foot"] = R["left_ankle"], R["right_ankle"]
-        whole = torch.stack([R[n] for n in JOINT_NAMES[:NUM_BODY_JOINTS]], dim=-3)
-        above = whole[..., PARENTS[1:NUM_BODY_JOINTS].tolist(), :, :]
+        swing = spine3 @ shortest_arc(self.get_buffer("swung_rest"), turned_back(spine3, along))
+        upper, lower = self._limbs(p, torch.cat([swing[..., 1:, :, :], pelvis, pelvis], dim=-3))
+        found = torch.cat([solid, spine1, spine1 @ third, swing, upper, lower], dim=-3)
+        whole = found.index_select(-3, self.get_buffer("order"))
+        above = whole.index_select(-3, self.get_buffer("above"))
         return torch.cat([whole[..., :1, :, :], above.transpose(-1, -2) @ whole[..., 1:, :, :]], dim=-3)
 
     def _limbs(self, p: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -142,28 +148,19 @@ def turned_back(R: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 def shortest_arc(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """(..., 3, 3) the smallest turn from unit vectors a to unit vectors b; half a turn where they are opposed."""
-    a = a.expand_as(b)
-    x, y, z = cross(a, b).unbind(-1)
-    c = (a * b).sum(-1)
-    k = 1 / (1 + c).clamp_min(0.02)
-    first = torch.stack([c + k * x * x, k * x * y + z, k * x * z - y], dim=-1)
-    second = torch.stack([k * x * y - z, c + k * y * y, k * y * z + x], dim=-1)
-    return matrix_of_6d(torch.cat([first, second], dim=-1))
+    v = cross(a.expand_as(b), b)
+    c = (a * b).sum(-1)[..., None, None]
+    eye = torch.eye(3, dtype=b.dtype, device=b.device)
+    R = c * eye + skew(v) + v.unsqueeze(-1) * v.unsqueeze(-2) / (1 + c).clamp_min(0.02)
+    return matrix_of_6d(six_of_matrix(R))
 
 
 def cube_root(R: torch.Tensor) -> torch.Tensor:
     """(..., 3, 3) the rotation that, done three times, is R."""
     w = ((1 + R.diagonal(dim1=-1, dim2=-2).sum(-1, keepdim=True)).clamp_min(0.1)).sqrt() / 2
-    v = torch.stack([R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]], -1) / (
-        4 * w
-    )
+    odd = (R - R.transpose(-1, -2)).flatten(-2)
+    v = odd.index_select(-1, torch.tensor([7, 2, 3], device=R.device)) / (4 * w)
     s = v.norm(dim=-1, keepdim=True)
     third = torch.atan(s / w) / 3
-    x, y, z = (v * torch.where(s > 1e-6, torch.sin(third) / s.clamp_min(1e-6), torch.full_like(s, 1 / 3))).unbind(-1)
-    w = torch.cos(third)[..., 0]
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    )
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    # turn() takes twice the tangent of half the angle
+    return turn(v * torch.where(s > 1e-6, 2 * torch.tan(third) / s.clamp_min(1e-6), torch.full_like(s, 2 / 3)))

@@ -12,6 +12,9 @@ from ..body_stages import BodyModel
 from ..markers import contact_rig, proxy_rig
 from ..skeleton import NUM_JOINTS, PARENTS
 
+_SKEW = [[0.0, 0, 0, 0, 0, -1, 0, 1, 0], [0, 0, 1, 0, 0, 0, -1, 0, 0], [0, -1, 0, 1, 0, 0, 0, 0, 0]]
+"""A vector times this is its cross-product matrix, row after row."""
+
 
 def full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
     """Runs geometry in float32 where the learned layers around it run in a shorter type."""
@@ -63,9 +66,9 @@ class BodyPoints(nn.Module):
             depth[j] = depth[PARENTS[j]] + 1
         self._levels = [np.flatnonzero(depth == d) for d in range(depth.max() + 1)]
         order = np.concatenate(self._levels)
+        keep("order", order)
         keep("undo", np.argsort(order))
         for d in range(1, len(self._levels)):
-            keep(f"level{d}", self._levels[d])
             keep(f"above{d}", np.searchsorted(self._levels[d - 1], PARENTS[self._levels[d]]))
         keep("parents", np.maximum(PARENTS, 0))
 
@@ -86,17 +89,23 @@ class BodyPoints(nn.Module):
         """
         rest = self.rest_joints_m(betas)
         bones = rest - rest.index_select(-2, self.get_buffer("parents"))
-        R, p = [R_local[..., :1, :, :]], [rest[..., :1, :]]
-        for d in range(1, len(self._levels)):
-            level, above = self.get_buffer(f"level{d}"), self.get_buffer(f"above{d}")
-            R_parent = R[-1].index_select(-3, above)
-            bone = bones.index_select(-2, level)
-            p.append(p[-1].index_select(-2, above) + (R_parent @ bone.unsqueeze(-1))[..., 0])
-            R.append(R_parent @ R_local.index_select(-3, level))
-        undo = self.get_buffer("undo")
-        R_all, joints = torch.cat(R, dim=-3).index_select(-3, undo), torch.cat(p, dim=-2).index_select(-2, undo)
-        turned = R_all.index_select(-3, self.carrier) @ self.offsets_m(betas).unsqueeze(-1)
-        return R_all, joints, joints.index_select(-2, self.carrier) + turned[..., 0]
+        local = _rigid(R_local, bones).index_select(-3, self.get_buffer("order"))
+        moved, begin = [local[..., :1, :, :]], 1
+        for d, level in enumerate(self._levels[1:], start=1):
+            above = moved[-1].index_select(-3, self.get_buffer(f"above{d}"))
+            moved.append(above @ local[..., begin : begin + len(level), :, :])
+            begin += len(level)
+        frames = torch.cat(moved, dim=-3).index_select(-3, self.get_buffer("undo"))
+        offsets = self.offsets_m(betas).unsqueeze(-1)
+        one = offsets[..., :1, :] * 0 + 1
+        points = frames.index_select(-3, self.carrier)[..., :3, :] @ torch.cat([offsets, one], dim=-2)
+        return frames[..., :3, :3], frames[..., :3, 3], points[..., 0]
+
+
+def _rigid(R: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """(..., 4, 4) rigid transforms of rotations R (..., 3, 3) and translations t (..., 3)."""
+    upper = torch.cat([R, t.unsqueeze(-1)], dim=-1)
+    return torch.cat([upper, upper[..., :1, :] * 0 + upper.new_tensor([0.0, 0, 0, 1])], dim=-2)
 
 
 def matrix_of_6d(six: torch.Tensor) -> torch.Tensor:
@@ -115,23 +124,20 @@ def six_of_matrix(R: torch.Tensor) -> torch.Tensor:
 
 def turn(w: torch.Tensor) -> torch.Tensor:
     """(..., 3, 3) rotations about w (..., 3) by the angle 2 atan(|w| / 2), which is |w| where it is small."""
-    q = w / 2
-    x, y, z = q.unbind(-1)
-    n = 1 / (1 + (q * q).sum(-1))
-    one = torch.ones_like(x)
-    rows = (
-        (one - 2 * n * (y * y + z * z), 2 * n * (x * y - z), 2 * n * (x * z + y)),
-        (2 * n * (x * y + z), one - 2 * n * (x * x + z * z), 2 * n * (y * z - x)),
-        (2 * n * (x * z - y), 2 * n * (y * z + x), one - 2 * n * (x * x + y * y)),
-    )
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    K = skew(w / 2)
+    n = 1 / (1 + (w * w).sum(-1)[..., None, None] / 4)
+    return torch.eye(3, dtype=w.dtype, device=w.device) + 2 * n * (K + K @ K)
+
+
+def skew(v: torch.Tensor) -> torch.Tensor:
+    """(..., 3, 3) cross-product matrices of v (..., 3). One product with a constant, which engines run at once."""
+    return (v @ v.new_tensor(_SKEW)).unflatten(-1, (3, 3))
 
 
 def cross(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """(..., 3) cross product, in operations that every engine has."""
-    ax, ay, az = a.unbind(-1)
-    bx, by, bz = b.unbind(-1)
-    return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], dim=-1)
+    one, two = (torch.tensor(k, device=a.device) for k in ([1, 2, 0], [2, 0, 1]))
+    return a.index_select(-1, one) * b.index_select(-1, two) - a.index_select(-1, two) * b.index_select(-1, one)
 
 
 def camera_axes_of_up(up_cam: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,11 @@ from .legs import Legs, foot_points, heading_of, reach, sole_points
 from .records import RATE_HZ
 from .world_settings import WorldSettings
 
-_ON, _OFF = 0.6, 0.4
+_ON, _OFF = 0.35, 0.2
+"""Contact probability above which a point begins to stand, and below which it has left. Low, for a foot that slips by
+a step too many is seen at once, and one that stands a frame too long is not."""
+_APART_M, _STEP_FRAMES = 0.16, 3
+"""Distance from the middle of its stance at which a foot has stepped, and half the length of such a step."""
 _SMOOTH_FRAMES = 1.0
 """Standard deviation of the smoothing of contact probabilities before they are judged."""
 _SHORT_S = 0.1
@@ -49,7 +53,8 @@ class Placed:
 def set_feet(pelvis_m: np.ndarray, legs: Legs, contact: np.ndarray, settings: WorldSettings) -> Placed:
     """Hold the feet of one run of frames. pelvis_m: (T, 3) in the world; contact: (T, 4) probabilities."""
     T = len(pelvis_m)
-    stands = stances(contact, pelvis_m[:, None, 1] + legs.points_m()[..., 1])
+    points = pelvis_m[:, None] + legs.points_m()
+    stands = divided(stances(contact, points[..., 1]), points)
     stands, flat = _flat_feet(legs, stands, settings)
     R_ankle, R_toes = _laid_flat(legs, flat)
     ankle = pelvis_m[:, None] + legs.ankle_m
@@ -66,6 +71,32 @@ def set_feet(pelvis_m: np.ndarray, legs: Legs, contact: np.ndarray, settings: Wo
     pelvis = pelvis_m.copy()
     pelvis[:, 1] -= _smooth_drop(drop_needed(legs, pelvis_m, target, np.logical_not(free)))
     return Placed(pelvis, reach(legs, target - pelvis[:, None], R_ankle, R_toes), stands)
+
+
+def divided(stands: np.ndarray, points_m: np.ndarray) -> np.ndarray:
+    """(T, 4) bool: standing points without the steps from one place to another that nobody took for steps.
+
+    stands (T, 4), points_m (T, 4, 3). A stance whose foot is far from its middle at some time is two: it is divided
+    where the two places explain it best, and so are they.
+    """
+    out = stands.copy()
+    for side in range(2):
+        pair = slice(2 * side, 2 * side + 2)
+        level = points_m[:, pair, ::2].mean(1)
+        waiting = runs(stands[:, pair].any(1))
+        while waiting:
+            begin, end = waiting.pop()
+            x = level[begin:end]
+            n = np.arange(1, len(x))[:, None]
+            if len(x) < 4 * _STEP_FRAMES or np.linalg.norm(x - np.median(x, axis=0), axis=-1).max() < _APART_M:
+                continue
+            before = np.cumsum(x, axis=0)[:-1]
+            after = x.sum(0) - before
+            explained = (before**2 / n + after**2 / (len(x) - n)).sum(-1)
+            middle = begin + 1 + int(explained[_STEP_FRAMES:-_STEP_FRAMES].argmax()) + _STEP_FRAMES
+            out[middle - _STEP_FRAMES : middle + _STEP_FRAMES, pair] = False
+            waiting += [(begin, middle - _STEP_FRAMES), (middle + _STEP_FRAMES, end)]
+    return out
 
 
 def stances(contact: np.ndarray, heights_m: np.ndarray) -> np.ndarray:

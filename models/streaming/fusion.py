@@ -78,9 +78,9 @@ def world_of_take(
     R_local = np.concatenate([np.asarray(estimate.R_cam_root, np.float64)[:, None], estimate.R_local], axis=1)
     for begin, end in segments:
         R_local[begin:end] = smoothed_rotations(R_local[begin:end], settings.smooth_frames)
-    root = place_in_picture(person, R_local, estimate.root_cam_m, observed)
-    contact = estimate.contact * still_feet(observed, root[:, 2])
-    estimate = replace(estimate, R_cam_root=R_local[:, 0], root_cam_m=root, contact=contact)
+    estimate = place_in_picture(estimate, person, R_local, observed)
+    contact = estimate.contact * still_feet(observed, estimate.root_cam_m[:, 2])
+    estimate = replace(estimate, R_cam_root=R_local[:, 0], contact=contact)
 
     up, sigma = mean_vertical(
         np.asarray(estimate.up_cam, np.float64), visible * uprightness(estimate.R_cam_root, estimate.up_cam), settings
@@ -192,6 +192,12 @@ def trusted_contact(contact: np.ndarray, legs_share: np.ndarray) -> np.ndarray:
     return np.asarray(contact, np.float64) * np.repeat(legs_share, 2, axis=-1)
 
 
+def agreed_contact(contact: np.ndarray, stands: np.ndarray) -> np.ndarray:
+    """(T, 4) contact probabilities (T, 4) on the side of one half that agrees with which points were held (T, 4)."""
+    contact = np.asarray(contact, np.float64)
+    return np.where(stands, contact.clip(0.6, 1.0), contact.clip(0.0, 0.4))
+
+
 def _camera(
     estimate: Estimate,
     person: Person,
@@ -273,7 +279,7 @@ def _segment(
     pelvis = smooth_places(terms, settings.iterations)
     placed = set_feet(pelvis, legs, contact, settings)
     R, pelvis = placed.legs.into(R), placed.pelvis_m
-    contact = np.asarray(estimate.contact, np.float64)[rows]
+    contact = agreed_contact(estimate.contact[rows], placed.stands)
     if (share < 1).any():
         seated = seated_take(legs, pelvis[:, 1], share.max(-1) < 0.5)
         feet, heading = quiet_places(pelvis, R[:, 0])

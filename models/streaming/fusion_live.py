@@ -16,7 +16,7 @@ from ..proxies import BODY
 from ..skeleton import NUM_JOINTS
 from ..world import to_world
 from .feet_live import LiveFeet
-from .fusion import hand_times, leg_times, reprojection_error, resized, trusted_contact
+from .fusion import agreed_contact, hand_times, leg_times, reprojection_error, resized, trusted_contact
 from .groups import LEGS, Hysteresis, confidence_of_groups, hands_seen, legs_seen, present_in
 from .held import POSTURE_S, LiveSeat, LiveShare, blend_legs, quiet_height, quiet_legs, relax_hands, relaxed_hands
 from .legs import Legs, heading_of, legs_of
@@ -166,9 +166,9 @@ class LiveWorld:
         hands = np.array([[s.push(bool(v)) for s, v in zip(self._hands, hands_seen(observed)[0], strict=True)]])
         share = np.array([[s.push(bool(v)) for s, v in zip(self._legs, legs_seen(observed)[0], strict=True)]])
         R = np.concatenate([np.asarray(estimate.R_cam_root, np.float64)[:, None], estimate.R_local], axis=1)
-        root = place_in_picture(person, R, estimate.root_cam_m, observed)
-        still = self._still.push(observed, root[:, 2])
-        estimate = replace(estimate, root_cam_m=root, contact=estimate.contact * still)
+        estimate = place_in_picture(estimate, person, R, observed)
+        still = self._still.push(observed, estimate.root_cam_m[:, 2])
+        estimate = replace(estimate, contact=estimate.contact * still)
         contact = trusted_contact(estimate.contact, share)
         camera = self._see_camera(estimate, legs_of(person, R), contact, visible, share)
         rest = person.joints_m[0]
@@ -181,7 +181,7 @@ class LiveWorld:
         self._feet_before = (points[0], contact[0])
         placed = self._feet.push(pelvis, legs, contact)
         R, pelvis = placed.legs.into(R), placed.pelvis_m
-        contact = np.asarray(estimate.contact, np.float64)
+        contact = agreed_contact(estimate.contact, placed.stands)
         R, contact = self._quiet_legs(placed.legs, R, pelvis, share, contact)
         R = relax_hands(R, hands)
         centre = pelvis[0] * [1.0, 0.0, 1.0] if self._centre_m is None else self._centre_m

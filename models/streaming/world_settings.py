@@ -25,25 +25,25 @@ class WorldSettings:
     """Live: how long the camera and the shape remember, once they have seen that much."""
 
     # The place of the person.
-    depth_memory_s: float = 1.0
+    depth_memory_s: float = 0.3
     """How long an error of the place along the ray lasts: so many frames count as one."""
-    across_memory_s: float = 0.3
+    across_memory_s: float = 0.1
     """The same across the ray."""
-    step_sigma_m: float = 0.008
+    step_sigma_m: float = 0.04
     """Error of the displacement from frame to frame, over the ground."""
-    contact_speed_sigma_m: float = 0.012
+    contact_speed_sigma_m: float = 0.01
     """Movement left in a foot point that stands, from frame to frame."""
-    contact_height_sigma_m: float = 0.025
+    contact_height_sigma_m: float = 0.05
     """Error of the height of a foot point that stands, with the legs as the networks bend them."""
-    foot_memory_s: float = 0.1
+    foot_memory_s: float = 0.5
     """How long such an error lasts."""
-    height_sigma_m: float = 0.06
+    height_sigma_m: float = 0.1
     """Error of the height of the pelvis above the ground."""
     sightline_sigma: float = 0.008
     """Error of the direction to a foot, radians: of the proxy and of the vertical."""
     sightline_memory_s: float = 0.3
     """How long such an error lasts."""
-    jerk_sigma_m_s3: float = 25.0
+    jerk_sigma_m_s3: float = 100.0
     """Jerk of the pelvis of a person who moves."""
     robust_sigmas: float = 2.5
     """Residual, in sigmas, at which a contact or a step begins to count as an outlier."""
@@ -51,7 +51,7 @@ class WorldSettings:
     """Rounds of re-weighting of a whole take."""
 
     # The feet.
-    max_correction_m: float = 0.08
+    max_correction_m: float = 0.15
     """A foot is moved by at most so much to keep it where it stands."""
     max_flatten_deg: float = 35.0
     """A foot whose sole leans more is not laid flat."""

@@ -17,14 +17,16 @@ LIMBS = (1, 2, 4, 5, 7, 8, 16, 17, 18, 19, 20, 21)
 
 
 @torch.no_grad()
-def held_out(network: MotionNetwork, batches: Sequence[Batch], lookahead: int) -> dict[str, float]:
-    """Means over the batches, of the last state (names of measures) and of the initialiser (with ``first_``):
+def held_out(
+    network: MotionNetwork, batches: Sequence[Batch], lookahead: int, *, descent: bool = True
+) -> dict[str, float]:
+    """Means over the batches, of the last state and, with the descent, of the initialiser (names with ``first_``):
     MPJPE and PA-MPJPE of 22 and of 12 limb joints, of the hands about their wrists after Procrustes, in mm; angles in
     degrees; acceleration error in m/s^2; relative depth in per cent; contact F1."""
     sums: dict[str, float] = {}
     for batch in batches:
-        states, box, truth = unroll(network, batch, lookahead, amp=False)
-        for prefix, state in (("", states[-1]), ("first_", states[0])):
+        states, box, truth = unroll(network, batch, lookahead, descent=descent, amp=False)
+        for prefix, state in (("", states[-1]), ("first_", states[0]))[: len(states)]:
             for k, v in measures(network, state, box, truth).items():
                 sums[prefix + k] = sums.get(prefix + k, 0.0) + v / len(batches)
     return sums

@@ -30,6 +30,8 @@ WEIGHTS = {
     "group_error": 0.01,
 }
 """Weight of each term, once all of them are in."""
+DESCENT_WEIGHTS = {"image": 2.0, "speed": 0.5, "skate": 0.5}
+"""Weights that differ in the descent, whose part is what the picture shows; the fusion that follows smooths anyway."""
 MOTION_TERMS = ("step", "speed", "skate")
 """Terms of differences between frames. Poses that are still wrong have little to gain from them but standing still, so
 they come in slowly."""
@@ -98,11 +100,12 @@ def losses(
     return out
 
 
-def total(terms: dict[str, torch.Tensor], progress: float = 1.0) -> torch.Tensor:
-    """The weighted sum, ``progress`` (0 to 1) of the way through a stage."""
+def total(terms: dict[str, torch.Tensor], progress: float = 1.0, *, descent: bool = False) -> torch.Tensor:
+    """The weighted sum, ``progress`` (0 to 1) of the way through a stage; descent: of the second."""
+    weights = WEIGHTS | DESCENT_WEIGHTS if descent else WEIGHTS
     u = min(max((progress - LATE_BEGIN) / (LATE_END - LATE_BEGIN), 0.0), 1.0)
     late = EARLY_SHARE + (1 - EARLY_SHARE) * u * u * (3 - 2 * u)
-    return torch.stack([WEIGHTS[k] * (late if k in MOTION_TERMS else 1.0) * v for k, v in terms.items()]).sum()
+    return torch.stack([weights[k] * (late if k in MOTION_TERMS else 1.0) * v for k, v in terms.items()]).sum()
 
 
 def _length(v: torch.Tensor, soft: float = 1e-3) -> torch.Tensor:

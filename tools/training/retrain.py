@@ -14,12 +14,16 @@ from ...models.networks.config import SIZES
 from . import bank, export, train
 from .bank_files import load_bank
 
+RENDERED_SHARE = {1: 0.3, 2: 0.5}
+"""Share of each stage's batches that are made of rendered clips, where there are some."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for banks, run and graph")
     parser.add_argument("--motions", type=Path, required=True, metavar="DIR", help="recorded motion in AMASS layout")
     parser.add_argument("--hands", type=Path, metavar="PATH", help="npz of hand key poses, or a folder of them")
+    parser.add_argument("--rendered", type=Path, metavar="DIR", help="rendered clips to train on as well")
     parser.add_argument("--licences", choices=("permissive", "all"), default="all", help="default: %(default)s")
     parser.add_argument("--size", choices=list(SIZES), default="base")
     parser.add_argument("--hours", type=float, default=4.0, help="generated body motion (default: %(default)g)")
@@ -42,6 +46,8 @@ def main(args: argparse.Namespace) -> int:
     for stage, steps in enumerate(args.steps, start=1):
         values = [args.out / "run", "--bank", args.out / "bank", "--held-out", args.out / "bank_test"]
         values += ["--size", args.size, "--stage", stage, "--steps", steps, "--takes", args.takes]
+        if args.rendered is not None:
+            values += ["--rendered", args.rendered, "--rendered-share", RENDERED_SHARE[stage]]
         if not train.finished(args.out / "run", stage, steps):
             _run(train, [*values, "--frames", args.frames])
     graph = args.out / f"motion_{args.size}.onnx"

@@ -238,7 +238,7 @@ class Training:
         terms: dict[str, torch.Tensor] = {}
         for state, weight in zip(wanted, weights, strict=True):
             terms = losses(state, box, truth, self.network.points, batch.static)
-            loss = loss + weight * total(terms, self.step / s.steps)
+            loss = loss + weight * total(terms, self.step / s.steps, descent=s.stage == 2)
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(self.step)
         self.optimiser.zero_grad(set_to_none=True)
@@ -268,15 +268,14 @@ class Training:
         }
         offered = self.config.lookaheads
         for lookahead, (kind, batches) in product((offered[0], offered[-1]), self.held.items()):
-            for k, v in held_out(self.average, batches, lookahead).items():
-                if self.settings.stage == 2 or not k.startswith("first_"):
-                    row[f"{kind}{k}@{lookahead}"] = v
+            measured = held_out(self.average, batches, lookahead, descent=self.settings.stage == 2)
+            row |= {f"{kind}{k}@{lookahead}": v for k, v in measured.items()}
         row |= {f"loss_{k}": v for k, v in means.items()}
         add_row(self.folder / "curves.csv", row)
         draw(self.folder / "curves.csv", self.folder / "curves.png")
         kind = next(iter(self.held))
         score = row[f"{kind}pa_mm@{offered[-1]}"] + row[f"{kind}mpjpe_mm@{offered[-1]}"]
-        values = {
+        saved = {
             "config": self.config.as_dict(),
             "stage": self.settings.stage,
             "step": self.step,
@@ -288,8 +287,8 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
         }
-        checkpoint.save(self.folder / "last.pt", values)
+        checkpoint.save(self.folder / "last.pt", saved)
         if score < self.best:
             self.best = score
-            checkpoint.save(self.folder / "best.pt", values)
+            checkpoint.save(self.folder / "best.pt", saved)
         print(" ".join(f"{k} {v:.4g}" for k, v in row.items() if not k.startswith("loss_")), flush=True)
