@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..engines.base import Engine
     from ..models.streaming.graph_info import GraphInfo
 
-DEFAULT_MOTION = "solver"
+DEFAULT_MOTION = "networks"
 """What turns proxies into motion where the user does not say; one of MOTIONS."""
 MOTIONS = ("networks", "solver")
 """The two ways: trained networks, or the classical solver."""

@@ -13,7 +13,8 @@ from hmcap.models.errors import HmcapError
 from hmcap.models.motion import MotionFrame
 from hmcap.models.rotations import axis_angle_to_matrix
 from hmcap.models.streaming.assemble import assemble
-from hmcap.models.streaming.fusion import world_of_take
+from hmcap.models.streaming.feet import divided
+from hmcap.models.streaming.fusion import agreed_contact, world_of_take
 from hmcap.models.streaming.fusion_live import LiveWorld
 from hmcap.models.streaming.legs import legs_of, reach
 from hmcap.models.streaming.person import Person, body_height_m
@@ -67,9 +68,10 @@ def test_an_exact_estimate_of_a_take_gives_the_truth(camera):
     # the made walk stops abruptly after every step, and a foot that is set down still moves a little
     free = WorldSettings(smooth_frames=0.0, jerk_sigma_m_s3=1e5, contact_speed_sigma_m=0.1, contact_height_sigma_m=0.2)
     track = world_of_take(*see(world, Errors()), settings=free)
-    assert np.linalg.norm(track.pelvis_m - aligned(world.pelvis_m), axis=-1).mean() < 1e-3
+    # a foot is held for a frame after its contact ends, and the pelvis comes down for it
+    assert np.linalg.norm(track.pelvis_m - aligned(world.pelvis_m), axis=-1).mean() < 5e-3
     usual = world_of_take(*see(world, Errors()))
-    np.testing.assert_allclose(usual.pelvis_m, aligned(world.pelvis_m), atol=8e-3)
+    np.testing.assert_allclose(usual.pelvis_m, aligned(world.pelvis_m), atol=12e-3)
     np.testing.assert_allclose(
         joints_of(track.R_local, track.pelvis_m).mean(0),
         joints_of(world.R_local, aligned(world.pelvis_m)).mean(0),
@@ -211,7 +213,7 @@ def test_depth_noise_does_not_shake_the_body():
     estimate, observed = see(world, replace(Errors(), depth=0.06, place_m=0.03))
     estimate = replace(quiet, root_cam_m=estimate.root_cam_m, root_sigma_m=estimate.root_sigma_m)
     for track in (world_of_take(estimate, observed), live(estimate, observed)):
-        assert jitter(track.pelvis_m[:, None], RATE_HZ) < jitter(world.pelvis_m[:, None], RATE_HZ) + 3
+        assert jitter(track.pelvis_m[:, None], RATE_HZ) < jitter(world.pelvis_m[:, None], RATE_HZ) + 4
 
 
 @pytest.mark.skipif("HMCAP_DATA" not in os.environ, reason="HMCAP_DATA names no folder with motion capture")
@@ -324,6 +326,36 @@ def test_reaching_puts_the_ankles_where_they_should_be_and_keeps_bones():
     length = np.linalg.norm(far.ankle_m - far.hip_m, axis=-1)
     assert (length <= PERSON.leg_m + 1e-9).all()
     assert (length > 0.99 * PERSON.leg_m).all()
+
+
+def stance(*places_m: float, frames: int = 30) -> np.ndarray:
+    """(T, 4, 3) foot points of which the left ones stand at one place after the other."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(len(places_m) * frames, 4, 3)) * 0.005
+    points[:, :2, 0] += np.repeat(places_m, frames)[:, None]
+    return points
+
+
+def test_a_stance_in_two_places_is_two():
+    stands = np.ones((60, 4), bool)
+    out = divided(stands, stance(0.0, 0.4))
+    assert np.flatnonzero(~out[:, 0]).tolist() == list(range(27, 33))
+    assert np.array_equal(out[:, 0], out[:, 1])
+    assert out[:, 2:].all()
+    three = divided(np.ones((90, 4), bool), stance(0.0, 0.3, 0.9))
+    assert [int(k) for k in np.flatnonzero(np.diff(three[:, 0].astype(int)) == -1)] == [26, 56]
+
+
+def test_a_stance_that_wavers_stays_one():
+    points = stance(0.0, 0.1)
+    assert divided(np.ones((60, 4), bool), points).all()
+    assert divided(np.ones((3, 4), bool), points[:3] * 100).all(), "too short to be two"
+
+
+def test_the_contact_told_is_the_contact_held():
+    contact = np.array([[0.3, 0.9, 0.7, 0.1]])
+    told = agreed_contact(contact, np.array([[True, True, False, False]]))
+    assert told.tolist() == [[0.6, 0.9, 0.4, 0.1]]
 
 
 def test_a_person_of_a_shape_has_the_joints_of_the_body():

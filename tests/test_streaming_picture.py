@@ -1,11 +1,14 @@
 """The place in the picture, and feet that move in it, against simulated takes whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fusion_takes import PERSON, Errors, World, feet_of, made_walk, see
 from hmcap.models.observed import Observed
 from hmcap.models.proxies import BODY_NAMES
 from hmcap.models.streaming.picture import LiveStillFeet, place_in_picture, still_feet
+from hmcap.models.streaming.records import Estimate
 from hmcap.tools.motions.contact import contact_labels
 
 
@@ -16,14 +19,33 @@ def in_camera(world: World) -> tuple[np.ndarray, np.ndarray]:
     return R, world.pelvis_m @ world.R_cam_world.T + world.t_cam_world_m
 
 
+def estimate_at(world: World, root_cam_m: np.ndarray) -> Estimate:
+    """An estimate with that pelvis, 0.3 m unsure of its place."""
+    estimate, _ = see(world, Errors())
+    return replace(estimate, root_cam_m=root_cam_m, root_sigma_m=np.full((len(root_cam_m), 2), 0.3))
+
+
 def test_a_place_beside_the_picture_is_put_right_and_the_depth_kept() -> None:
     world = made_walk(30)
     _, observed = see(world, Errors())
     R, root = in_camera(world)
-    off = root + np.array([0.15, -0.1, 0.0])
-    placed = place_in_picture(PERSON, R, off, observed)
-    assert np.abs(placed - root).max() < 0.01
-    assert np.array_equal(placed[:, 2], root[:, 2])
+    placed = place_in_picture(estimate_at(world, root + np.array([0.15, -0.1, 0.0])), PERSON, R, observed)
+    assert np.abs(placed.root_cam_m - root).max() < 0.01
+    assert np.array_equal(placed.root_cam_m[:, 2], root[:, 2])
+
+
+def test_the_better_a_body_is_seen_the_less_error_is_left() -> None:
+    world = made_walk(3)
+    _, observed = see(world, Errors())
+    R, root = in_camera(world)
+    observed.confidence[1, :] *= 0.2
+    observed.confidence[2, :] = 0.0
+    estimate = estimate_at(world, root)
+    left = place_in_picture(estimate, PERSON, R, observed).root_sigma_m
+    assert left[0, 0] < left[1, 0] < left[2, 0]
+    assert np.array_equal(left[:, 1], estimate.root_sigma_m[:, 1])
+    sure = replace(estimate, root_sigma_m=np.full((3, 2), 0.001))
+    assert np.all(place_in_picture(sure, PERSON, R, observed).root_sigma_m == 0.001)
 
 
 def test_a_limb_seen_elsewhere_hardly_moves_the_body() -> None:
@@ -32,7 +54,7 @@ def test_a_limb_seen_elsewhere_hardly_moves_the_body() -> None:
     R, root = in_camera(world)
     arm = [BODY_NAMES.index(f"left_{n}") for n in ("elbow", "wrist")]
     observed.xy[:, arm] += 0.2
-    assert np.abs(place_in_picture(PERSON, R, root, observed) - root).max() < 0.02
+    assert np.abs(place_in_picture(estimate_at(world, root), PERSON, R, observed).root_cam_m - root).max() < 0.02
 
 
 def test_who_is_not_seen_stays_where_the_networks_say() -> None:
@@ -40,7 +62,7 @@ def test_who_is_not_seen_stays_where_the_networks_say() -> None:
     _, observed = see(world, Errors())
     R, root = in_camera(world)
     nothing = observed.map(np.zeros_like)
-    assert np.array_equal(place_in_picture(PERSON, R, root + 0.3, nothing), root + 0.3)
+    assert np.array_equal(place_in_picture(estimate_at(world, root + 0.3), PERSON, R, nothing).root_cam_m, root + 0.3)
 
 
 @pytest.mark.parametrize("live", [False, True])

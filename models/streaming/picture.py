@@ -35,8 +35,8 @@ _LIVE_FRAMES = 3
 
 
 def place_in_picture(estimate: Estimate, person: Person, R_local: np.ndarray, observed: Observed) -> Estimate:
-    """The estimate with its pelvis moved along the picture to where the body is seen, and with what is left of the error
-    there; the depth stays.
+    """The estimate with its pelvis moved along the picture to where the body is seen, and the error left; the depth
+    stays.
 
     R_local (T, 55, 3, 3) has the root in the camera. Proxies far off weigh less (Cauchy).
     """

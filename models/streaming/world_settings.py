@@ -25,11 +25,11 @@ class WorldSettings:
     """Live: how long the camera and the shape remember, once they have seen that much."""
 
     # The place of the person.
-    depth_memory_s: float = 0.3
+    depth_memory_s: float = 0.5
     """How long an error of the place along the ray lasts: so many frames count as one."""
     across_memory_s: float = 0.1
     """The same across the ray."""
-    step_sigma_m: float = 0.04
+    step_sigma_m: float = 0.02
     """Error of the displacement from frame to frame, over the ground."""
     contact_speed_sigma_m: float = 0.01
     """Movement left in a foot point that stands, from frame to frame."""
@@ -43,7 +43,7 @@ class WorldSettings:
     """Error of the direction to a foot, radians: of the proxy and of the vertical."""
     sightline_memory_s: float = 0.3
     """How long such an error lasts."""
-    jerk_sigma_m_s3: float = 100.0
+    jerk_sigma_m_s3: float = 60.0
     """Jerk of the pelvis of a person who moves."""
     robust_sigmas: float = 2.5
     """Residual, in sigmas, at which a contact or a step begins to count as an outlier."""
