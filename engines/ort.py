@@ -25,7 +25,8 @@ _DTYPES = {"float": "float32", "float16": "float16", "double": "float64", "bool"
 
 
 @functools.lru_cache(maxsize=1)
-def _library() -> Any:
+def import_onnxruntime() -> Any:
+    """The ``onnxruntime`` package, imported without its usage reporting."""
     # Its builds report usage unless this is set before the import: a start-up event is sent, and a client id written
     # to the user's cache folder.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -42,7 +43,7 @@ def devices() -> tuple[str, ...]:
     A provider in the build may still fail to come up (no driver): opening a network finds that out.
     """
     try:
-        present = _library().get_available_providers()
+        present = import_onnxruntime().get_available_providers()
     except (ImportError, OSError):  # not installed, or its shared libraries do not load
         return ()
     return tuple(device for device, provider in PROVIDERS.items() if provider in present)
@@ -54,7 +55,7 @@ class OrtEngine:
     backend = "onnxruntime"
 
     def __init__(self, path: Path, device: str, threads: int | None) -> None:
-        ort = _library()
+        ort = import_onnxruntime()
         model: str | bytes = str(path)
         if path.suffix.lower() == ".tflite":
             from .convert import onnx_for

@@ -33,7 +33,8 @@ class MotionFrame:
     camera: Camera
     """Intrinsics used for this frame."""
     contact: np.ndarray
-    """(4,) contact probability of CONTACT_POINTS (left heel, left toe, right heel, right toe)."""
+    """(4,) contact probability of CONTACT_POINTS (left heel, left toe, right heel, right toe); above one half where the
+    point was held in its place."""
     confidence: np.ndarray
     """(8,) in 0..1 for each joint group in GROUP_NAMES order."""
     measured: np.ndarray

@@ -131,7 +131,7 @@ def test_absent_device_is_an_error_that_lists_what_there_is(network, backend):
 
 def test_provider_that_does_not_come_up_is_no_silent_cpu_run(network, monkeypatch, capsys):
     """The library lists a provider, opens the session on the processor instead and raises nothing."""
-    library = ort_module._library()
+    library = ort_module.import_onnxruntime()
     session = library.InferenceSession(str(network), providers=["CPUExecutionProvider"])
     monkeypatch.setattr(library, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     monkeypatch.setattr(library, "InferenceSession", lambda *_, **__: session)
@@ -163,11 +163,11 @@ def test_openvino_that_runs_elsewhere_is_an_error(network, monkeypatch):
         open_engine(network, backend="openvino", device="gpu")
 
 
-def test_library_that_is_not_installed_is_an_error(network, monkeypatch):
+def testimport_onnxruntime_that_is_not_installed_is_an_error(network, monkeypatch):
     def missing():
         raise ImportError("no module")
 
-    monkeypatch.setattr(ort_module, "_library", missing)
+    monkeypatch.setattr(ort_module, "import_onnxruntime", missing)
     assert available()["onnxruntime"] == ()
     with pytest.raises(HmcapError, match=r"'onnxruntime', but that library is not installed.*offers: openvino \(cpu"):
         open_engine(network, backend="onnxruntime")

@@ -212,8 +212,8 @@ def test_depth_noise_does_not_shake_the_body():
     quiet = see(world, Errors())[0]
     estimate, observed = see(world, replace(Errors(), depth=0.06, place_m=0.03))
     estimate = replace(quiet, root_cam_m=estimate.root_cam_m, root_sigma_m=estimate.root_sigma_m)
-    for track in (world_of_take(estimate, observed), live(estimate, observed)):
-        assert jitter(track.pelvis_m[:, None], RATE_HZ) < jitter(world.pelvis_m[:, None], RATE_HZ) + 4
+    for track, more in ((world_of_take(estimate, observed), 1), (live(estimate, observed), 6)):
+        assert jitter(track.pelvis_m[:, None], RATE_HZ) < jitter(world.pelvis_m[:, None], RATE_HZ) + more
 
 
 @pytest.mark.skipif("HMCAP_DATA" not in os.environ, reason="HMCAP_DATA names no folder with motion capture")
@@ -344,6 +344,16 @@ def test_a_stance_in_two_places_is_two():
     assert out[:, 2:].all()
     three = divided(np.ones((90, 4), bool), stance(0.0, 0.3, 0.9))
     assert [int(k) for k in np.flatnonzero(np.diff(three[:, 0].astype(int)) == -1)] == [26, 56]
+
+
+def test_a_foot_that_comes_or_leaves_does_not_stand_there():
+    points = stance(0.0)
+    points[-2:, :2, 0] = 0.3
+    points[0, :2, 0] = -0.3
+    out = divided(np.ones((30, 4), bool), points)
+    assert np.flatnonzero(~out[:, 0]).tolist() == [0, 28, 29]
+    unequal = divided(np.ones((60, 4), bool), np.concatenate([stance(0.0)[:15], stance(0.4, frames=45)]))
+    assert np.flatnonzero(~unequal[:, 0]).tolist() == list(range(12, 18))
 
 
 def test_a_stance_that_wavers_stays_one():

@@ -37,7 +37,7 @@ from hmcap.models.networks.kinematics import (  # noqa: E402
 from hmcap.models.networks.lifting import LIFTED_NAMES, lift  # noqa: E402
 from hmcap.models.networks.mirror import mean_state, mirrored_observed, mirrored_state  # noqa: E402
 from hmcap.models.networks.motion_network import MotionNetwork  # noqa: E402
-from hmcap.models.networks.partial_conv import Block, PartialConv  # noqa: E402
+from hmcap.models.networks.partial_conv import Block, PartialConv, Taps  # noqa: E402
 from hmcap.models.networks.state import State  # noqa: E402
 from hmcap.models.observed import FIELDS, Observed  # noqa: E402
 from hmcap.models.proxies import BLAZEPOSE_NAMES, BODY_NAMES, PROXY_NAMES  # noqa: E402
@@ -98,10 +98,10 @@ def test_masked_input_has_no_influence_and_gets_no_gradient(
     layer = PartialConv(5, 7, dilation=3, partial=partial)
     x = torch.randn(2, 20, 5, requires_grad=True)
     mask = (torch.rand(2, 20, mask_channels) > 0.6).float()
-    y, out_mask = layer(x, mask, looks)
+    y, out_mask = layer(x, mask, Taps.of(x, 3, looks))
     assert y.shape == (2, 14, 7)
     noise = torch.randn_like(x) * 1e3 * (1 - mask)
-    other, _ = layer(x + noise, mask, looks)
+    other, _ = layer(x + noise, mask, Taps.of(x, 3, looks))
     assert torch.equal(y, other)
     (y * torch.randn_like(y)).sum().backward()
     assert torch.all(x.grad[(mask.expand_as(x)) == 0] == 0)
@@ -119,7 +119,7 @@ def test_what_is_left_of_a_window_stands_for_the_whole_of_it(looks: torch.Tensor
     x = torch.full((1, 8, 1), 2.0)
     for mask in ([1, 1, 1, 1, 1, 1, 1, 1], [0, 1, 1, 0, 1, 0, 0, 1], [1, 0, 0, 0, 1, 0, 1, 0]):
         m = torch.tensor(mask, dtype=torch.float32).view(1, 8, 1)
-        y, out = layer(x, m, looks)
+        y, out = layer(x, m, Taps.of(x, 1, looks))
         assert torch.allclose(y[out > 0], torch.tensor(6.0))
 
 

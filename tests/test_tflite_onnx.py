@@ -309,11 +309,11 @@ CASES: dict[str, tuple[int, Any, list[T | None], T]] = {
 
 
 def _run_onnx(data: bytes, feeds: Sequence[np.ndarray]) -> np.ndarray:
-    from hmcap.engines.ort import _library
+    from hmcap.engines.ort import import_onnxruntime
 
     model = tflite_to_onnx(data, "case")
     onnx.checker.check_model(model, full_check=True)
-    session = _library().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {entry.name: feed for entry, feed in zip(session.get_inputs(), feeds, strict=True)})[0]
 
 

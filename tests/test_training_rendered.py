@@ -20,10 +20,11 @@ from hmcap.tools.motions.virtual_cameras import project_px  # noqa: E402
 from hmcap.tools.noise.observe import networks_version  # noqa: E402
 from hmcap.tools.rendering.truth import VISIBLE, Truth, save_truth  # noqa: E402
 from hmcap.tools.training.batches import Mixture  # noqa: E402
-from hmcap.tools.training.rendered import RenderedBatches, RenderedTakes  # noqa: E402
+from hmcap.tools.training.rendered import RenderedBatches, RenderedTakes, is_held_out  # noqa: E402
 
 T = 12
 SIZE = (640, 480)
+TRAINED, HELD_OUT = ("m0", "m2", "m3", "m4", "m6"), ("m1", "m5")
 DIST = np.array([-0.1, 0.05, 0.001, -0.001, 0.0])
 
 
@@ -46,7 +47,7 @@ def write_clip(folder: Path, seed: int, frames: int = T, fps: float = 30.0, dist
     px = project_px(Camera(*SIZE, 500, 500, 320, 240, tuple(dist)), cam, proxies)
     nothing = np.zeros((frames, 67))
     truth = Truth(
-        np.array(fps), np.array(SIZE), K, dist, cam, betas, poses, trans, proxies, px,
+        np.array(fps), np.array(SIZE), K, dist, cam, betas, poses, trans, proxies + 0.02, px,
         np.full((frames, 67), VISIBLE, np.uint8), feet, contact_labels(feet, fps), nothing, np.full(frames, 200.0),
         np.zeros(frames),
     )  # fmt: skip
@@ -66,8 +67,8 @@ def write_clip(folder: Path, seed: int, frames: int = T, fps: float = 30.0, dist
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
-    for i in range(6):
-        write_clip(folder / f"m{i}", i, dist=DIST if i < 5 else np.zeros(5))
+    for i, name in enumerate([*TRAINED[:4], *HELD_OUT]):
+        write_clip(folder / name, i, dist=DIST if i else np.zeros(5))
     return folder
 
 
@@ -89,7 +90,11 @@ def test_what_is_seen_lies_on_the_truth_with_the_lens_undone(clips: Path) -> Non
     assert torch.equal(batch.seen.hands_xyz_known.amax((0, 1)), torch.tensor([1.0, 0.0]))
 
 
-def test_every_fifth_clip_is_held_out(clips: Path) -> None:
+def test_the_name_of_a_clip_decides_whether_it_is_held_out(clips: Path) -> None:
+    assert [is_held_out(n) for n in (*TRAINED, *HELD_OUT)] == [False] * 5 + [True] * 2
+    sources = [k % 5 for k in range(300) if is_held_out(f"m{k:03d}")]
+    assert 40 < len(sources) < 80
+    assert set(sources) == set(range(5)), "clips go through the sources in turn, and none is held out as a whole"
     held, trained = RenderedTakes(clips, "held out"), RenderedTakes(clips, "train")
     assert (len(held), len(trained)) == (2, 4)
     shapes = {tuple(b) for b in held.scene.betas.tolist()} & {tuple(b) for b in trained.scene.betas.tolist()}
@@ -141,16 +146,15 @@ def test_a_mixture_draws_from_both(clips: Path) -> None:
 
 @pytest.mark.parametrize(("change", "found"), [({"frames": 9}, "9 frames at 30"), ({"fps": 25.0}, "12 frames at 25")])
 def test_clips_of_another_length_or_rate_are_refused(clips: Path, tmp_path: Path, change: dict, found: str) -> None:
-    write_clip(tmp_path / "a", 1)
-    for i in range(3):
-        write_clip(tmp_path / f"b{i}", 2 + i, **(change if i == 0 else {}))
+    for i, name in enumerate(TRAINED[:3]):
+        write_clip(tmp_path / name, i, **({} if i else change))
     with pytest.raises(HmcapError, match=f"one length at 30 frames(.|\n)*{found}"):
         RenderedTakes(tmp_path, "train")
 
 
 def test_too_few_clips_are_refused(tmp_path: Path) -> None:
-    write_clip(tmp_path / "a", 1)
-    with pytest.raises(HmcapError, match="at least 5 rendered clips"):
+    write_clip(tmp_path / HELD_OUT[0], 1)
+    with pytest.raises(HmcapError, match=r"found 1 in all, none of them to train on"):
         RenderedTakes(tmp_path, "train")
     with pytest.raises(HmcapError, match="no such folder"):
         RenderedTakes(tmp_path / "nothing", "train")

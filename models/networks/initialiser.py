@@ -10,7 +10,7 @@ from .inputs import BodyInput, HandInput, Stream, body_input, hand_input
 from .inverse import NUM_POINTS, POINT_NAMES, InverseKinematics
 from .kinematics import full_precision
 from .lifting import LIFTED_NAMES, NUM_LIFTED
-from .partial_conv import Block, PartialConv, joined_with
+from .partial_conv import Block, PartialConv, Taps, joined_with
 from .state import BODY_OUT, FINGERS_OUT, State, state_of
 
 BODY_STREAMS = {"points": 50, "context": 53, "relative": 99, "lifted": 3 * NUM_LIFTED}
@@ -51,11 +51,12 @@ class Encoder(nn.Module):
         """Features (B, T, C) of streams (B, T, ...), their mask (B, T, 1), and the caches for what follows. ahead (K,)
         int64 says of each layer whether it looks ahead; features are of as many frames ago as those together."""
         after: Caches = {}
-        total, mask = None, None
+        total, mask, taps = None, None, None
         for name, stream in streams.items():
             key = f"{self.name}_{name}"
             x, mask_in, after[key] = joined_with(caches[key], stream.x, stream.mask)
-            y, m = self._first(name)(x, mask_in, ahead[0])
+            taps = taps or Taps.of(x, 1, ahead[0])
+            y, m = self._first(name)(x, mask_in, taps)
             total = y if total is None else total + y
             mask = m if mask is None else torch.maximum(mask, m)
         assert total is not None

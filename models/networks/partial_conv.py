@@ -14,19 +14,37 @@ over the frames of the window (the same thing wherever the mask does not differ 
 but the first).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
 KERNEL = 3
 
 
-def one_after_the_other(x: torch.Tensor, dilation: int, ahead: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The frames before, at, and after those that are answered, each (B, T, C), of x (B, 2 dilation + T, C). ahead: 1
-    where the layer looks ahead, else 0, int64; without, the newest frames are answered and none lie after."""
-    frames = torch.arange(x.shape[1] - 2 * dilation, device=x.device)
-    before = x.index_select(1, frames + dilation * (1 - ahead))
-    at = x.index_select(1, frames + dilation * (2 - ahead))
-    return before, at, x[:, 2 * dilation :] * ahead.to(x.dtype)
+@dataclass(frozen=True)
+class Taps:
+    """Where a layer looks: before, at, and after the frames that are answered."""
+
+    before: torch.Tensor
+    """(T,) rows before, of 2 dilation + T, and"""
+    at: torch.Tensor
+    """(T,) at the frames that are answered: the newest, unless the layer looks ahead."""
+    after: int
+    """First row after, as far as the layer looks ahead."""
+    ahead: torch.Tensor
+    """1 where it does, else 0, int64."""
+
+    @classmethod
+    def of(cls, x: torch.Tensor, dilation: int, ahead: torch.Tensor) -> "Taps":
+        """Those in x (B, 2 dilation + T, C)."""
+        before = torch.arange(x.shape[1] - 2 * dilation, device=x.device) + dilation * (1 - ahead)
+        return cls(before, before + dilation, 2 * dilation, ahead)
+
+    def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Rows before, at, and after, each (B, T, C), of x (B, 2 dilation + T, C); without a look ahead, none lie
+        after."""
+        return x.index_select(1, self.before), x.index_select(1, self.at), x[:, self.after :] * self.ahead.to(x.dtype)
 
 
 class PartialConv(nn.Module):
@@ -47,13 +65,12 @@ class PartialConv(nn.Module):
         """(batch, reach, channels + mask_channels) zeros: nothing was seen before the take."""
         return like.new_zeros(batch, self.reach, self.channels + mask_channels)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor, ahead: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """x (B, reach + T, C), mask (B, reach + T, C or 1) of 0 and 1, ahead as in :func:`one_after_the_other`.
+    def forward(self, x: torch.Tensor, mask: torch.Tensor, taps: Taps) -> tuple[torch.Tensor, torch.Tensor]:
+        """x (B, reach + T, C), mask (B, reach + T, C or 1) of 0 and 1, taps of that many rows.
 
         Returns y (B, T, out) and its mask (B, T, 1).
         """
-        values = one_after_the_other(x * mask, self.dilation, ahead)
-        masks = one_after_the_other(mask, self.dilation, ahead)
+        values, masks = taps(x * mask), taps(mask)
         seen = masks[0] + masks[1] + masks[2]
         out_mask = (seen.amax(-1, keepdim=True) > 0).to(x.dtype)
         joined = torch.cat(values, dim=-1)
@@ -84,8 +101,9 @@ class Block(nn.Module):
         """x (B, T, C) that is zero where mask (B, T, 1) is; cache (B, reach, C + 1) as it was returned with the frames
         before. Returns the same of the frames that are answered, and the cache for what follows."""
         x, mask, cache = joined_with(cache, x, mask)
-        y, out_mask = self.conv(self.norm(x), mask, ahead)
-        x = one_after_the_other(x, self.conv.dilation, ahead)[1]
+        taps = Taps.of(x, self.conv.dilation, ahead)
+        y, out_mask = self.conv(self.norm(x), mask, taps)
+        x = x.index_select(1, taps.at)
         x = (x + self.mix(nn.functional.silu(y))) * out_mask
         for layer in self.extra:
             x = x + layer(x) * out_mask

@@ -16,7 +16,7 @@ from .legs import Legs, foot_points, heading_of, reach, sole_points
 from .records import RATE_HZ
 from .world_settings import WorldSettings
 
-_ON, _OFF = 0.4, 0.25
+ON, OFF = 0.4, 0.25
 """Contact probability above which a point begins to stand, and below which it has left. Low, for a foot that slips by
 a step too many is seen at once, and one that stands a frame too long is not."""
 _APART_M, _STEP_FRAMES = 0.16, 3
@@ -76,8 +76,9 @@ def set_feet(pelvis_m: np.ndarray, legs: Legs, contact: np.ndarray, settings: Wo
 def divided(stands: np.ndarray, points_m: np.ndarray) -> np.ndarray:
     """(T, 4) bool: standing points without the steps from one place to another that nobody took for steps.
 
-    stands (T, 4), points_m (T, 4, 3). A stance whose foot is far from its middle at some time is two: it is divided
-    where the two places explain it best, and so are they.
+    stands (T, 4), points_m (T, 4, 3). A foot that is far from the middle of its stance in its first or last few frames
+    comes or leaves, and does not stand. A stance that is still far from its middle at some time is two, divided where
+    two places explain it best; and so are they.
     """
     out = stands.copy()
     for side in range(2):
@@ -86,17 +87,29 @@ def divided(stands: np.ndarray, points_m: np.ndarray) -> np.ndarray:
         waiting = runs(stands[:, pair].any(1))
         while waiting:
             begin, end = waiting.pop()
-            x = level[begin:end]
-            n = np.arange(1, len(x))[:, None]
-            if len(x) < 4 * _STEP_FRAMES or np.linalg.norm(x - np.median(x, axis=0), axis=-1).max() < _APART_M:
+            if end - begin < 4 * _STEP_FRAMES:
                 continue
+            near = begin + np.flatnonzero(_from_middle(level[begin:end]) <= _APART_M)
+            first, last = (near[0], near[-1] + 1) if len(near) else (begin, end)
+            first = begin if first - begin > 2 * _STEP_FRAMES else first
+            last = end if end - last > 2 * _STEP_FRAMES else last
+            out[begin:first, pair] = out[last:end, pair] = False
+            x = level[first:last]
+            if len(x) < 4 * _STEP_FRAMES or _from_middle(x).max() <= _APART_M:
+                continue
+            n = np.arange(1, len(x))[:, None]
             before = np.cumsum(x, axis=0)[:-1]
-            after = x.sum(0) - before
-            explained = (before**2 / n + after**2 / (len(x) - n)).sum(-1)
-            middle = begin + 1 + int(explained[_STEP_FRAMES:-_STEP_FRAMES].argmax()) + _STEP_FRAMES
+            explained = (before**2 / n + (x.sum(0) - before) ** 2 / (len(x) - n)).sum(-1)
+            middle = first + 1 + int(explained[_STEP_FRAMES:-_STEP_FRAMES].argmax()) + _STEP_FRAMES
             out[middle - _STEP_FRAMES : middle + _STEP_FRAMES, pair] = False
-            waiting += [(begin, middle - _STEP_FRAMES), (middle + _STEP_FRAMES, end)]
+            waiting += [(first, middle - _STEP_FRAMES), (middle + _STEP_FRAMES, last)]
+    for k in range(out.shape[1]):
+        _turn_over_short(out[:, k], True, round(_SHORT_S * RATE_HZ))
     return out
+
+
+def _from_middle(x: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(x - np.median(x, axis=0), axis=-1)
 
 
 def stances(contact: np.ndarray, heights_m: np.ndarray) -> np.ndarray:
@@ -120,10 +133,10 @@ def also_down(stands: np.ndarray, heights_m: np.ndarray) -> np.ndarray:
 
 
 def _hysteresis(x: np.ndarray) -> np.ndarray:
-    """(T,) bool: runs above ``_OFF`` that somewhere rise above ``_ON``."""
+    """(T,) bool: runs above ``OFF`` that somewhere rise above ``ON``."""
     out = np.zeros(len(x), bool)
-    for begin, end in runs(x > _OFF):
-        out[begin:end] = (x[begin:end] > _ON).any()
+    for begin, end in runs(x > OFF):
+        out[begin:end] = (x[begin:end] > ON).any()
     return out
 
 

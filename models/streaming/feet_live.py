@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .blend import between, smoothstep
-from .feet import SINK_M, TOUCH_M, Placed, also_down, drop_needed, lean_of
+from .feet import OFF, ON, SINK_M, TOUCH_M, Placed, also_down, drop_needed, lean_of
 from .legs import Legs, foot_points, heading_of, reach, sole_points
 from .world_settings import WorldSettings
 
-_ON, _OFF = 0.6, 0.4
 _FLAT_RATE = 1 / 5
 """A foot is laid flat within five frames."""
 _LET_GO = 0.72
@@ -79,7 +78,7 @@ class LiveFeet:
 
     def _judge(self, foot: _Foot, contact: np.ndarray, height: np.ndarray, lean: float, R: np.ndarray) -> None:
         low = height < TOUCH_M
-        foot.stands = np.where(foot.stands, contact > _OFF, contact > _ON) & low
+        foot.stands = np.where(foot.stands, contact > OFF, contact > ON) & low
         foot.stands = foot.stands | also_down(foot.stands[None], height[None])[0]
         both = bool(foot.stands.all())
         if both and lean > np.radians(self._settings.max_flatten_deg):

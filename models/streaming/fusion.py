@@ -48,6 +48,8 @@ from .world_settings import WorldSettings
 from .world_track import WorldTrack
 
 _PLANE_ROUNDS = 4
+_MARGIN = 0.1
+"""The contact that is told keeps this distance from one half."""
 _SHAPE_OUTLIER = 1.0
 """Distance of shape coefficients from the agreed ones at which a frame's begin to be outliers."""
 
@@ -79,7 +81,10 @@ def world_of_take(
     for begin, end in segments:
         R_local[begin:end] = smoothed_rotations(R_local[begin:end], settings.smooth_frames)
     estimate = place_in_picture(estimate, person, R_local, observed)
-    contact = estimate.contact * still_feet(observed, estimate.root_cam_m[:, 2])
+    contact = np.array(estimate.contact, np.float64)
+    for begin, end in segments:
+        looks = observed.map(lambda a, rows=slice(begin, end): a[rows])
+        contact[begin:end] *= still_feet(looks, estimate.root_cam_m[begin:end, 2])
     estimate = replace(estimate, R_cam_root=R_local[:, 0], contact=contact)
 
     up, sigma = mean_vertical(
@@ -193,9 +198,10 @@ def trusted_contact(contact: np.ndarray, legs_share: np.ndarray) -> np.ndarray:
 
 
 def agreed_contact(contact: np.ndarray, stands: np.ndarray) -> np.ndarray:
-    """(T, 4) contact probabilities (T, 4) on the side of one half that agrees with which points were held (T, 4)."""
+    """(T, 4) contact probabilities (T, 4) on the side of one half that agrees with which points were held (T, 4): who
+    locks feet by them finds those locked that were."""
     contact = np.asarray(contact, np.float64)
-    return np.where(stands, contact.clip(0.6, 1.0), contact.clip(0.0, 0.4))
+    return np.where(stands, contact.clip(0.5 + _MARGIN, 1.0), contact.clip(0.0, 0.5 - _MARGIN))
 
 
 def _camera(

@@ -22,7 +22,7 @@ class WorldTrack:
     T_cam_world: np.ndarray
     """(T, 4, 4) rigid transform of world points to the OpenCV camera; the same in every frame of a whole take."""
     contact: np.ndarray
-    """(T, 4) contact probability of CONTACT_POINTS; 0 where nobody is seen."""
+    """(T, 4) contact probability of CONTACT_POINTS, above one half where the point was held; 0 where nobody is seen."""
     confidence: np.ndarray
     """(T, 8) in 0..1 for each joint group in GROUP_NAMES order; 0 where nobody is seen."""
     measured: np.ndarray

@@ -10,6 +10,7 @@ _PANELS = (
     ("degrees", ("angle_deg",)),
     ("m/s²", ("accel_m_s2",)),
     ("per cent", ("depth_percent",)),
+    ("mm, rendered clips", ("rendered_mpjpe_mm", "rendered_pa_mm", "rendered_hand_pa_mm")),
 )
 
 
@@ -50,15 +51,16 @@ def draw(path: Path, picture: Path) -> None:
     except ImportError as error:
         raise HmcapError("Drawing curves needs matplotlib. Install it with: pip install 'hmcap[train]'") from error
     rows = read_rows(path)
-    figure = Figure(figsize=(4 * len(_PANELS), 3.2), layout="constrained")
+    panels = [(unit, [k for n in names for k in rows[-1] if k.startswith(f"{n}@")]) for unit, names in _PANELS]
+    panels = [(unit, keys) for unit, keys in panels if keys]
+    figure = Figure(figsize=(4 * len(panels), 3.2), layout="constrained")
     FigureCanvasAgg(figure)
-    for i, (unit, names) in enumerate(_PANELS, start=1):
-        axes = figure.add_subplot(1, len(_PANELS), i)
-        for name in names:
-            for key in [k for k in rows[-1] if k.startswith(f"{name}@")]:
-                points = [(r["frames"] * 1e-6, r[key]) for r in rows if key in r]
-                style = "--" if key.endswith("@0") else "-"
-                axes.plot(*zip(*points, strict=True), style, label=key, linewidth=1.2)
+    for i, (unit, keys) in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), i)
+        for key in keys:
+            points = [(r["frames"] * 1e-6, r[key]) for r in rows if key in r]
+            style = "--" if key.endswith("@0") else "-"
+            axes.plot(*zip(*points, strict=True), style, label=key, linewidth=1.2)
         axes.set_xlabel("million frames")
         axes.set_ylabel(unit)
         axes.legend(fontsize=6)

@@ -28,6 +28,7 @@ from ...models.observed import FIELDS, Observed
 from ...models.proxies import NUM_PROXIES
 from ...models.streaming.records import OUTPUTS
 from . import checkpoint
+from .settle import settle_shapes
 
 OPSET = 18
 METADATA = "hmcap"
@@ -141,6 +142,10 @@ def export(network: MotionNetwork, path: Path, about: dict, *, half: bool = Fals
             dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
         model = onnx.load(Path(folder) / "traced.onnx")
+    settle_shapes(
+        model,
+        {n: dict(zip(inputs, (x.numpy() for x in example(network, n)), strict=True)) for n in (5, 7)},
+    )
     caches = {k: list(v.shape) for k, v in network.new_caches(LOOKS, torch.zeros(1)).items()}
     meta = {
         "format": 1,

@@ -1,9 +1,10 @@
 """Rendered clips as takes to train on: what the landmark networks really saw, beside the exact truth.
 
 The noise model makes up errors that are like the landmark networks' one by one; only their own errors hang together as
-they do in footage. Clips are :mod:`hmcap.tools.rendering`'s measurement set; every fifth is held out.
+they do in footage. Clips are :mod:`hmcap.tools.rendering`'s measurement set; about a fifth is held out, by name.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from ...models.body import load_body
 from ...models.errors import HmcapError
+from ...models.markers import proxy_rig
 from ...models.networks.mirror import (
     MIRRORED_CONTACT,
     MIRRORED_JOINTS,
@@ -27,14 +29,19 @@ from ...models.observed import Observed, observed_of
 from ...models.rotations import axis_angle_to_matrix
 from ..noise.observe import Observation, find_clips, observe
 from ..rendering.truth import Truth, read_truth
-from .batches import Batch, believed_lens
+from .batches import RATE_HZ, Batch, believed_lens
 from .masks import random_masks
 from .records import Scene
 from .targets import Targets, targets_of
 
 HELD_OUT_EVERY = 5
-"""One clip of so many is never trained on."""
-RATE_HZ = 30.0
+"""About one clip of so many is never trained on."""
+
+
+def is_held_out(name: str) -> bool:
+    """Whether the clip of that name is never trained on. The name alone decides: a clip that is added or lost moves no
+    other."""
+    return zlib.crc32(name.encode()) % HELD_OUT_EVERY == 0
 
 
 class RenderedTakes:
@@ -45,21 +52,22 @@ class RenderedTakes:
 
         Raises HmcapError where there is no clip, or clips differ in length or are not at the networks' frame rate.
         """
-        clips = find_clips(folder)
-        clips = [c for i, c in enumerate(clips) if (i % HELD_OUT_EVERY == 0) == (part == "held out")]
+        found = find_clips(folder)
+        clips = [c for c in found if is_held_out(c.name) == (part == "held out")]
         if not clips:
             raise HmcapError(
-                f"Expected at least {HELD_OUT_EVERY} rendered clips in {folder}, found too few. Render more."
+                f"Expected rendered clips to train on and others to hold out in {folder}, found {len(found)} in all, "
+                f"none of them {'held out' if part == 'held out' else 'to train on'}. Render more: 50 are a start."
             )
         truths = [read_truth(c / "truth.npz") for c in clips]
         kinds = {(t.frames, float(t.fps)) for t in truths}
         if len(kinds) > 1 or next(iter(kinds))[1] != RATE_HZ:
-            found = ", ".join(f"{n} frames at {fps:g} a second" for n, fps in sorted(kinds))
+            other = ", ".join(f"{n} frames at {fps:g} a second" for n, fps in sorted(kinds))
             raise HmcapError(
-                f"Expected rendered clips of one length at {RATE_HZ:g} frames a second in {folder}, found {found}. "
+                f"Expected rendered clips of one length at {RATE_HZ:g} frames a second in {folder}, found {other}. "
                 "Render the measurement set: python -m hmcap.tools.rendering --help."
             )
-        seen = [_seen(o, t) for o, t in zip(observe(clips), truths, strict=True)]
+        seen = [_seen(o, t) for o, t in zip(observe(clips, tell=print), truths, strict=True)]
         self.frames = truths[0].frames
         self.xy = _tensor([s[0] for s in seen], device)
         self.confidence = _tensor([s[1] for s in seen], device)
@@ -106,8 +114,8 @@ class RenderedBatches:
     def all(self) -> Batch:
         """Every take as it is."""
         which = torch.arange(len(self.takes), device=self.takes.xy.device)
-        as_is = which < 0
-        return Batch(*self.takes.take(which, torch.ones_like(which, dtype=torch.float32), as_is))
+        as_is = torch.zeros(len(which), dtype=torch.bool, device=which.device)
+        return Batch(*self.takes.take(which, torch.ones(len(which), device=which.device), as_is))
 
 
 def mirrored_targets(t: Targets) -> Targets:
@@ -146,10 +154,13 @@ def _seen(o: Observation, truth: Truth) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def _scene(truths: Sequence[Truth]) -> Scene:
     body = load_body()
-    posed, rest = [], []
+    rig = proxy_rig(body)
+    joints, proxies, rest = [], [], []
     for t in truths:
         shaped = body.with_shape(t.betas.astype(np.float32))
-        posed.append(np.asarray(shaped.with_pose(t.poses.astype(np.float32), t.trans_m.astype(np.float32)).joints_m))
+        posed = shaped.with_pose(t.poses.astype(np.float32), t.trans_m.astype(np.float32))
+        joints.append(np.asarray(posed.joints_m))
+        proxies.append(np.asarray(rig.in_world_m(posed)))  # the truth's own ride on the skin, which bends
         rest.append(np.asarray(shaped.joints_m))
     cam = np.stack([t.T_cam_world for t in truths])
 
@@ -160,8 +171,8 @@ def _scene(truths: Sequence[Truth]) -> Scene:
         betas=every("betas"),
         rest_joints_m=_tensor(rest, "cpu"),
         R_local=_tensor([axis_angle_to_matrix(t.poses) for t in truths], "cpu"),
-        joints_world_m=_tensor(posed, "cpu"),
-        proxies_world_m=every("proxies_world_m"),
+        joints_world_m=_tensor(joints, "cpu"),
+        proxies_world_m=_tensor(proxies, "cpu"),
         landmarks_world_m=torch.zeros(*cam.shape[:2], 33, 3),
         feet_world_m=every("feet_world_m"),
         contact=every("contact"),

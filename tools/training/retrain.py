@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...models.errors import UsageError
 from ...models.networks.config import SIZES
+from ..noise.observe import find_clips
 from . import bank, export, train
 from .bank_files import load_bank
 
@@ -37,6 +38,8 @@ def main(args: argparse.Namespace) -> int:
     """Run the subcommand."""
     if min(args.steps) < 1:
         raise UsageError(f"Expected at least one step of each stage, found --steps {args.steps[0]} {args.steps[1]}.")
+    if args.rendered is not None:
+        find_clips(args.rendered)  # before hours of work
     for name, split, hours in (("bank", "train", args.hours), ("bank_test", "test", 0.0)):
         if not (args.out / name).is_dir():
             values = [args.out / name, "--motions", args.motions, "--licences", args.licences, "--split", split]

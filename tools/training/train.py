@@ -103,6 +103,8 @@ def main(args: argparse.Namespace) -> int:
             f"Expected at least one step and one take, and takes longer than {max(config.lookaheads)} frames, found "
             f"--steps {args.steps} --takes {args.takes} --frames {args.frames}."
         )
+    if not 0 <= args.rendered_share < 1:
+        raise UsageError(f"Expected --rendered-share from 0 to less than 1, found {args.rendered_share:g}.")
     settings = Settings(
         args.stage, args.steps, args.takes, args.frames, args.seed, args.noise, not args.no_masks, args.every_s,
         args.device,
