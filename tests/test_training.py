@@ -33,7 +33,7 @@ from hmcap.tools.training.bank import build_bank  # noqa: E402
 from hmcap.tools.training.batches import Batch, Batches  # noqa: E402
 from hmcap.tools.training.curves import add_row, draw, read_rows  # noqa: E402
 from hmcap.tools.training.held_out import held_out, measures, procrustes  # noqa: E402
-from hmcap.tools.training.losses import WEIGHTS, losses  # noqa: E402
+from hmcap.tools.training.losses import DESCENT_WEIGHTS, MOTION_TERMS, WEIGHTS, losses, total  # noqa: E402
 from hmcap.tools.training.masks import GROUPS, random_masks  # noqa: E402
 from hmcap.tools.training.scenes import SceneMaker  # noqa: E402
 from hmcap.tools.training.train import HELD_OUT_SEED, Settings, Training  # noqa: E402
@@ -98,6 +98,15 @@ def test_the_truth_has_no_loss(clean: Batch) -> None:
     for name in set(terms) - {"sigma", "group_error"}:
         assert float(terms[name].detach()) < 4e-3, name
     assert float(terms["sigma"].detach()) < -5
+
+
+def test_the_descent_weighs_the_picture_more_and_motion_comes_in_slowly() -> None:
+    ones = {k: torch.ones(()) for k in WEIGHTS}
+    first, second = float(total(ones)), float(total(ones, descent=True))
+    assert second - first == pytest.approx(sum(v - WEIGHTS[k] for k, v in DESCENT_WEIGHTS.items()), abs=1e-5)
+    assert DESCENT_WEIGHTS["image"] > WEIGHTS["image"]
+    late = sum(WEIGHTS[k] for k in MOTION_TERMS)
+    assert first - float(total(ones, 0.0)) == pytest.approx(0.9 * late, abs=1e-5)
 
 
 def test_the_truth_measures_perfect(clean: Batch) -> None:
@@ -338,6 +347,15 @@ def test_robustness_hides_what_it_says_and_compares_networks(clean: Batch) -> No
     assert rows[0]["pa_mm"] != rows[2]["pa_mm"]
     with pytest.raises(UsageError, match="NAME=CHECKPOINT"):
         robustness.main(argparse.Namespace(networks=["x.pt"], out=Path(), held_out=Path(), takes=1, frames=9))
+
+
+def test_the_first_stage_is_measured_without_the_descent(clean: Batch) -> None:
+    network = MotionNetwork(TINY).eval()
+    alone = held_out(network, [clean], 0, descent=False)
+    both = held_out(network, [clean], 0)
+    assert not any(k.startswith("first_") for k in alone)
+    for k, v in alone.items():
+        assert both[f"first_{k}"] == pytest.approx(v, rel=1e-4), k
 
 
 def test_curves_keep_rows_of_several_kinds(tmp_path: Path) -> None:

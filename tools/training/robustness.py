@@ -8,7 +8,7 @@ frames and the same masks for every network. Writes ``robustness.csv`` and ``rob
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,11 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the subcommand."""
     networks: dict[str, MotionNetwork] = {}
+    unrefined = set()
     for text in args.networks:
         name, equals, path = text.partition("=")
         if not equals or not name:
             raise UsageError(f"Expected NAME=CHECKPOINT, found {text!r}. Write for example ours=run/best.pt.")
-        networks[name] = checkpoint.network_of(checkpoint.load(Path(path)), Path(path)).eval()
+        saved = checkpoint.load(Path(path))
+        networks[name] = checkpoint.network_of(saved, Path(path)).eval()
+        if saved["stage"] == 1:
+            unrefined.add(name)
     test = Batches(
         SceneMaker(load_bank(args.held_out), load_body()),
         BatchedNoise(load_noise_model()),
@@ -57,7 +61,7 @@ def main(args: argparse.Namespace) -> int:
         clear=False,
     )
     batch = test.draw(torch.Generator().manual_seed(_SEED), args.takes, args.frames)
-    rows = curve(networks, batch)
+    rows = curve(networks, batch, unrefined=unrefined)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         with (args.out / "robustness.csv").open("w", newline="", encoding="utf-8") as file:
@@ -72,15 +76,22 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def curve(networks: dict[str, MotionNetwork], batch: Batch, shares: Sequence[float] = SHARES) -> list[dict]:
+def curve(
+    networks: dict[str, MotionNetwork],
+    batch: Batch,
+    shares: Sequence[float] = SHARES,
+    *,
+    unrefined: Collection[str] = (),
+) -> list[dict]:
     """A row for each share of masked proxies and each network: ``network``, ``masked_percent``, and the measures of
-    :func:`hmcap.tools.training.held_out.held_out` with the longest look-ahead."""
+    :func:`hmcap.tools.training.held_out.held_out` with the longest look-ahead.
+    unrefined: networks whose descent is not trained yet."""
     rows = []
     for share in shares:
         hidden = replace(batch, seen=hide(batch, share, torch.Generator().manual_seed(_SEED)))
         was, now = (float((b.seen.confidence > 0).sum()) for b in (batch, hidden))
         for name, network in networks.items():
-            values = held_out(network, [hidden], network.config.lookaheads[-1])
+            values = held_out(network, [hidden], network.config.lookaheads[-1], descent=name not in unrefined)
             rows.append({"network": name, "masked_percent": 100 * (1 - now / was), **values})
     return rows
 
