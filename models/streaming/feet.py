@@ -31,6 +31,8 @@ _FADE_FRAMES = 6
 """A correction fades over so many frames where no other stance is near."""
 _FLAT_FRAMES = 4
 """A foot is laid flat over so many frames before it stands, and let go over as many after."""
+_MOST_DROP_M = 0.03
+"""A pelvis is lowered by at most so much for a leg that does not reach its place; then the foot gives way."""
 SINK_M = 0.003
 """A foot that stands on one point may dip into the floor by so much; then it is lifted."""
 _LEVEL_M = 0.003
@@ -256,7 +258,7 @@ def drop_needed(legs: Legs, pelvis_m: np.ndarray, ankle_m: np.ndarray, stands: n
     most = np.maximum(now, 0.99 * legs.person.leg_m)
     level2 = away[..., 0] ** 2 + away[..., 2] ** 2
     need = -away[..., 1] - np.sqrt(np.maximum(most**2 - level2, 0.0))
-    return np.where(stands, np.clip(need, 0.0, 0.1), 0.0).max(1)
+    return np.where(stands, np.clip(need, 0.0, _MOST_DROP_M), 0.0).max(1)
 
 
 def _smooth_drop(need: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from .fusion import agreed_contact, hand_times, leg_times, reprojection_error, r
 from .groups import LEGS, Hysteresis, confidence_of_groups, hands_seen, legs_seen, present_in
 from .held import POSTURE_S, LiveSeat, LiveShare, blend_legs, quiet_height, quiet_legs, relax_hands, relaxed_hands
 from .legs import Legs, heading_of, legs_of
+from .live_smoothing import LiveRotations
 from .person import Person, of_height
 from .picture import LiveStillFeet, place_in_picture
 from .records import RATE_HZ, Estimate
@@ -114,6 +115,7 @@ class LiveWorld:
         self._feet_before: tuple[np.ndarray, np.ndarray] | None = None
         self._quiet: tuple[np.ndarray, np.ndarray] | None = None
         self._still = LiveStillFeet()
+        self._smooth = LiveRotations(self._settings)
 
     def push(self, estimate: Estimate, observed: Observed) -> WorldTrack:
         """The world of one frame: T = 1 in everything. Frames come in order, those without a person included."""
@@ -166,6 +168,8 @@ class LiveWorld:
         hands = np.array([[s.push(bool(v)) for s, v in zip(self._hands, hands_seen(observed)[0], strict=True)]])
         share = np.array([[s.push(bool(v)) for s, v in zip(self._legs, legs_seen(observed)[0], strict=True)]])
         R = np.concatenate([np.asarray(estimate.R_cam_root, np.float64)[:, None], estimate.R_local], axis=1)
+        R = self._smooth.push(R[0])[None]
+        estimate = replace(estimate, R_cam_root=R[:, 0])
         estimate = place_in_picture(estimate, person, R, observed)
         still = self._still.push(observed, estimate.root_cam_m[:, 2])
         estimate = replace(estimate, contact=estimate.contact * still)

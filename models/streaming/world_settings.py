@@ -57,6 +57,12 @@ class WorldSettings:
     """A foot whose sole leans more is not laid flat."""
     smooth_frames: float = 2.0
     """Whole takes: standard deviation of the Gaussian that smooths rotations, in frames; 0 leaves them."""
+    live_cutoff_hz: float = 2.5
+    """Live: cut-off frequency of the low pass over joints that rest, and"""
+    live_cutoff_per_rad: float = 1.5
+    """how much higher it is for each radian a second that they turn."""
+    live_speed_hz: float = 2.0
+    """Cut-off frequency of the speed that decides it."""
 
     # What is not seen.
     measured_above: float = 0.35

@@ -1,0 +1,36 @@
+"""Rotations made smooth as they come: the one-euro filter (Casiez, Roussel and Vogel, 2012), on rotations.
+
+What hardly turns is smoothed much, so that it does not tremble; what turns fast hardly at all, so that it does not lag.
+"""
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from .records import RATE_HZ
+from .world_settings import WorldSettings
+
+
+class LiveRotations:
+    """Smooths (J, 3, 3) rotations frame by frame."""
+
+    def __init__(self, settings: WorldSettings) -> None:
+        self._settings = settings
+        self._R: Rotation | None = None
+        self._velocity_rad_s = np.zeros(3)
+
+    def push(self, R: np.ndarray) -> np.ndarray:
+        """(J, 3, 3) of one frame more, smoothed; the first is as it is."""
+        s, new = self._settings, Rotation.from_matrix(R)
+        if self._R is None:
+            self._R, self._velocity_rad_s = new, np.zeros((len(R), 3))
+            return R
+        turn = (self._R.inv() * new).as_rotvec()
+        self._velocity_rad_s += _share(s.live_speed_hz) * (turn * RATE_HZ - self._velocity_rad_s)
+        cutoff = s.live_cutoff_hz + s.live_cutoff_per_rad * np.linalg.norm(self._velocity_rad_s, axis=-1)
+        self._R = self._R * Rotation.from_rotvec(_share(cutoff)[:, None] * turn)
+        return self._R.as_matrix()
+
+
+def _share(cutoff_hz: float | np.ndarray) -> np.ndarray:
+    """Share of the new in a first-order low pass."""
+    return 1 / (1 + RATE_HZ / (2 * np.pi * np.asarray(cutoff_hz, np.float64)))
