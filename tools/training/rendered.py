@@ -144,10 +144,10 @@ def _tensor(arrays: Sequence[np.ndarray], device: str | torch.device) -> torch.T
 
 def _seen(o: Observation, truth: Truth) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Proxies (T, 67, 2) in normalised coordinates, lens distortion undone, their confidence, and the 3-D."""
-    known = np.isfinite(o.xy_px).all(-1)
+    known = np.all(np.isfinite(o.xy_px), axis=-1)
     px = np.where(known[..., None], o.xy_px, truth.K[:2, 2])
     xy = cv2.undistortPoints(px.reshape(-1, 1, 2), truth.K, truth.dist).reshape(px.shape)
-    far = np.abs(xy).max(-1) > 5
+    far = np.any(np.abs(xy) > 5, axis=-1)
     body = np.where(o.present[:, None, None], o.body_xyz_m, np.nan)
     return xy, np.where(known & ~far, o.confidence, 0.0), body, o.hands_xyz_m
 
