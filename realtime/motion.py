@@ -28,6 +28,8 @@ WEIGHTS_FILE = "motion_base.onnx"
 CPU_BACKEND = "onnxruntime"
 """What runs the networks on a CPU unless the user says otherwise: many small operations one frame at a time, in which
 it takes half the time of OpenVINO, and the double precision of the descent, which that drops."""
+CPU_THREADS = 1
+"""Threads of that: a second one finds too little to do in a frame, and takes its time from the landmarks."""
 
 
 class Solve(Protocol):
@@ -169,7 +171,7 @@ def open_networks(
     if look_ahead is not None:
         info.check_ahead(look_ahead)
     if (backend, device) == ("auto", "cpu"):
-        backend = CPU_BACKEND
+        backend, threads = CPU_BACKEND, threads or CPU_THREADS
     engine = open_engine(path, backend=backend, device=device, threads=threads)
     check_interface(engine, info)
     return NetworkMotion(engine, info, look_ahead)
