@@ -13,14 +13,18 @@ from hmcap.models.body import load_body  # noqa: E402
 from hmcap.models.camera import Camera  # noqa: E402
 from hmcap.models.errors import HmcapError  # noqa: E402
 from hmcap.models.markers import proxy_rig  # noqa: E402
+from hmcap.models.networks.config import NetworkConfig  # noqa: E402
 from hmcap.models.networks.mirror import MIRRORED_JOINTS, MIRRORED_MARKS  # noqa: E402
 from hmcap.models.skeleton import JOINT_NAMES  # noqa: E402
 from hmcap.tools.motions.contact import contact_labels, feet_m  # noqa: E402
 from hmcap.tools.motions.virtual_cameras import project_px  # noqa: E402
 from hmcap.tools.noise.observe import networks_version  # noqa: E402
 from hmcap.tools.rendering.truth import VISIBLE, Truth, save_truth  # noqa: E402
+from hmcap.tools.training.__main__ import main as training_main  # noqa: E402
 from hmcap.tools.training.batches import Mixture  # noqa: E402
+from hmcap.tools.training.curves import read_rows  # noqa: E402
 from hmcap.tools.training.rendered import RenderedBatches, RenderedTakes, is_held_out  # noqa: E402
+from hmcap.tools.training.train import Settings, Training  # noqa: E402
 
 T = 12
 SIZE = (640, 480)
@@ -158,3 +162,29 @@ def test_too_few_clips_are_refused(tmp_path: Path) -> None:
         RenderedTakes(tmp_path, "train")
     with pytest.raises(HmcapError, match="no such folder"):
         RenderedTakes(tmp_path / "nothing", "train")
+
+
+def test_a_run_learns_from_them_and_measures_on_what_is_held_out(clips: Path, tmp_path: Path) -> None:
+    config = NetworkConfig(
+        size="tiny", body_channels=16, hand_channels=8, dilations=(3,), attention_channels=8, decoder_channels=16,
+        descent_channels=8, descent_hidden=16, iterations=1,
+    )  # fmt: skip
+    train, held = (RenderedBatches(RenderedTakes(clips, part)) for part in ("train", "held out"))
+    for stage in (1, 2):
+        settings = Settings(stage, 2, 2, T, 1, "measured", True, 0.0, "cpu")
+        Training(tmp_path, config, settings, train, {"": [train.all()], "rendered_": [held.all()]}).run()
+    rows = read_rows(tmp_path / "curves.csv")
+    assert [(r["stage"], r["step"]) for r in rows] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert "rendered_pa_mm@4" in rows[0]
+    assert "rendered_first_pa_mm@0" in rows[-1]
+    assert rows[-1]["rendered_pa_mm@4"] != rows[-1]["pa_mm@4"]
+
+
+def test_a_wrong_share_or_folder_is_said_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    bank = ["--bank", str(tmp_path), "--held-out", str(tmp_path)]
+    assert training_main(["train", str(tmp_path / "run"), *bank, "--rendered-share", "1.5"]) == 2
+    assert "found 1.5" in capsys.readouterr().err
+    words = ["retrain", str(tmp_path / "out"), "--motions", str(tmp_path), "--rendered", str(tmp_path / "none")]
+    assert training_main(words) == 1
+    assert "no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
