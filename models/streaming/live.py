@@ -1,7 +1,7 @@
 """The motion networks live: proxies of the newest frame in, a motion frame out."""
 
 from collections import deque
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..motion import MotionFrame
 from ..observed import Observed, observe
 from ..proxies import Proxies
 from .assemble import assemble
+from .carried import carried_on
 from .fusion_live import LiveWorld
 from .live_clock import LiveClock
 from .other_body import for_body
@@ -43,6 +44,7 @@ class LiveMotion:
         self._world = LiveWorld(self._model, self._settings)
         self._clock = LiveClock()
         self._due: deque[tuple[Observed, Proxies]] = deque()
+        self._before: MotionFrame | None = None
         self._last: MotionFrame | None = None
         self._seen: Proxies | None = None
         network.reset()
@@ -62,13 +64,13 @@ class LiveMotion:
             observed, of = self._due.popleft()
             track = self._world.push(estimate.part(i, i + 1), observed)
         if track is not None:
+            self._before = None if anew else self._last
             self._last = self._frame(track, of)
         if self._last is None:
             # the look-ahead has not come yet
             self._last = self._frame(self._world.push(_nothing(self._network.info.num_betas), masked(1)), proxies)
         if self._network.ahead == 0 and self._last.index != proxies.index:
-            # between two ticks of a fast source the body stands
-            return replace(self._last, index=proxies.index, stamp_s=proxies.stamp_s)
+            return carried_on(self._before, self._last, proxies.index, proxies.stamp_s)
         return self._last
 
     def _cut_before(self, proxies: Proxies) -> bool:

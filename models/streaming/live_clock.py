@@ -4,8 +4,8 @@ A take on disk gets ticks at exactly RATE_HZ (:mod:`hmcap.models.streaming.timel
 would have to wait for the second of them, and every output would come late by a share of a frame that changes all the
 time. So ticks give way instead: each falls on a frame, and between two frames lie as many ticks as come nearest to
 RATE_HZ, one for sources of 22 to 40 frames a second (where a motion passes for up to a third slower or faster, as
-people move), two down to 13, and so on. Frames of faster sources are averaged until a tick is due; in between the last
-motion stands. At 30, 15, 10 and 5 frames a second the ticks are those of a take on disk.
+people move), two down to 13, and so on. Frames of faster sources are averaged until a tick is due; in between the
+last motion goes on as it was going. At 30, 15, 10 and 5 frames a second the ticks are those of a take on disk.
 """
 
 import math
