@@ -16,7 +16,7 @@ from .legs import Legs, foot_points, heading_of, reach, sole_points
 from .records import RATE_HZ
 from .world_settings import WorldSettings
 
-ON, OFF = 0.4, 0.25
+ON, OFF = 0.3, 0.15
 """Contact probability above which a point begins to stand, and below which it has left. Low, for a foot that slips by
 a step too many is seen at once, and one that stands a frame too long is not."""
 _APART_M, _STEP_FRAMES = 0.16, 3

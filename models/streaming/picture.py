@@ -28,7 +28,7 @@ _ALIKE = 10.0
 """More proxies than so many do not place a body better: they err alike."""
 _ACROSS_SIGMA_M = 0.02
 """Error of the place across the ray where that many agree about it."""
-_STILL_M_S = 0.25
+_STILL_M_S = 0.35
 """Speed in the picture, taken to the person's distance, at which a foot is as likely to move as to stand."""
 _SMOOTH_FRAMES = 1.0
 """Standard deviation of the smoothing of the tracks whose speed is measured."""
