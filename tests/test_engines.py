@@ -163,7 +163,7 @@ def test_openvino_that_runs_elsewhere_is_an_error(network, monkeypatch):
         open_engine(network, backend="openvino", device="gpu")
 
 
-def testimport_onnxruntime_that_is_not_installed_is_an_error(network, monkeypatch):
+def test_library_that_is_not_installed_is_an_error(network, monkeypatch):
     def missing():
         raise ImportError("no module")
 
