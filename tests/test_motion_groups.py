@@ -105,8 +105,9 @@ def test_a_hand_out_of_view_relaxes_smoothly_and_is_held(run):
     track = run(estimate, observed)
     fingers = track.R_local[:, LEFT_FINGERS]
     np.testing.assert_allclose(fingers[60:80], np.tile(relaxed_hands()[:15], (20, 1, 1, 1)), atol=1e-9)
-    np.testing.assert_allclose(fingers[:30], estimate.R_local[:30, 24:39], atol=2e-2)
-    np.testing.assert_allclose(fingers[98:], estimate.R_local[98:, 24:39], atol=2e-2)
+    lag = 2e-2 if run is live else 1e-2
+    np.testing.assert_allclose(fingers[:30], estimate.R_local[:30, 24:39], atol=lag)
+    np.testing.assert_allclose(fingers[98:], estimate.R_local[98:, 24:39], atol=lag)
     turns = matrix_to_axis_angle(np.swapaxes(fingers[1:], -1, -2) @ fingers[:-1])
     assert np.degrees(np.linalg.norm(turns, axis=-1)).max() < 15
     left, right = GROUP_NAMES.index("left_hand"), GROUP_NAMES.index("right_hand")

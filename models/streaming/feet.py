@@ -121,6 +121,7 @@ def stances(contact: np.ndarray, heights_m: np.ndarray) -> np.ndarray:
     out = np.zeros(likely.shape, bool)
     for k in range(likely.shape[1]):
         out[:, k] = _hysteresis(likely[:, k])
+        _trim(out[:, k], contact[:, k] > OFF)
     out |= also_down(out, heights_m)
     for k in range(likely.shape[1]):
         _turn_over_short(out[:, k], False, round(_GAP_S * RATE_HZ))
@@ -140,6 +141,16 @@ def _hysteresis(x: np.ndarray) -> np.ndarray:
     for begin, end in runs(x > OFF):
         out[begin:end] = (x[begin:end] > ON).any()
     return out
+
+
+def _trim(row: np.ndarray, likely: np.ndarray) -> None:
+    """Take the ends of every run of True that are not ``likely`` (T,) by themselves away, which smoothing alone has
+    added; in place."""
+    for begin, end in runs(row):
+        inside = begin + np.flatnonzero(likely[begin:end])
+        row[begin:end] = False
+        if len(inside):
+            row[inside[0] : inside[-1] + 1] = True
 
 
 def _turn_over_short(row: np.ndarray, value: bool, shortest: int) -> None:
