@@ -19,7 +19,7 @@ from .world_settings import WorldSettings
 ON, OFF = 0.3, 0.15
 """Contact probability above which a point begins to stand, and below which it has left. Low, for a foot that slips by
 a step too many is seen at once, and one that stands a frame too long is not."""
-_APART_M, _STEP_FRAMES = 0.16, 3
+_APART_M, _STEP_FRAMES = 0.1, 3
 """Distance from the middle of its stance at which a foot has stepped, and half the length of such a step."""
 _SMOOTH_FRAMES = 1.0
 """Standard deviation of the smoothing of contact probabilities before they are judged."""
