@@ -6,6 +6,16 @@ outputs = engine({engine.inputs[0].name: image})
 """
 
 from .backends import BACKENDS, available, describe_available, open_engine
-from .base import Engine, TensorSpec
+from .base import PRECISIONS, Engine, EngineOptions, Profile, TensorSpec
 
-__all__ = ["BACKENDS", "Engine", "TensorSpec", "available", "describe_available", "open_engine"]
+__all__ = [
+    "BACKENDS",
+    "PRECISIONS",
+    "Engine",
+    "EngineOptions",
+    "Profile",
+    "TensorSpec",
+    "available",
+    "describe_available",
+    "open_engine",
+]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..models.errors import HmcapError, UsageError
-from .base import Engine, TensorSpec
+from .base import PRECISIONS, Engine, EngineOptions, Profile, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Backend:
     """File endings it reads itself."""
     devices: Callable[[], tuple[str, ...]]
     """Lower-case names of the devices that the library reports on this machine; empty when it is not installed."""
-    open: Callable[[Path, str, int | None], Engine]
-    """``open(path, device, threads)``; raises :class:`HmcapError` when that device does not come up."""
+    open: Callable[[Path, EngineOptions], Engine]
+    """Raises :class:`HmcapError` when that device, or that precision on it, does not come up."""
 
 
 BACKENDS: dict[str, str] = {"openvino": ".openvino", "onnxruntime": ".ort"}
@@ -80,6 +80,8 @@ def open_engine(
     backend: str = "auto",
     device: str = "cpu",
     threads: int | None = None,
+    precision: str = "f32",
+    profile: Profile | None = None,
     warm_up: bool = True,
 ) -> Engine:
     """Load a network (``.tflite`` or ``.onnx``) and have it ready to run.
@@ -88,7 +90,9 @@ def open_engine(
     ``device``: ``cpu``, ``cuda``, ``directml``, ``coreml``, ``gpu``, ``npu`` (``cuda:1`` and ``gpu.1`` choose among
     several). There is no fall-back from one device to another: what was asked for comes up, or
     :class:`HmcapError` says what the machine offers. ``threads``: CPU threads; ``None`` leaves it to the library.
-    ``warm_up``: run once on zeros, so that the first frame is not the slow one.
+    ``precision``: what the network computes in, of :data:`PRECISIONS`; other than ``f32`` moves landmarks: measure how
+    far. ``profile``: the sizes that will be asked for, of a network with open ones. ``warm_up``: run once on zeros, so
+    that the first frame is not the slow one.
 
     Inputs and outputs keep the network's own names, layout (NHWC for ``.tflite``) and type on every back end, and
     the arrays returned belong to the caller.
@@ -100,7 +104,9 @@ def open_engine(
         raise HmcapError(f"Expected a network that ends in .tflite or .onnx, found {path}.")
     if not path.is_file():
         raise HmcapError(f"Expected a network at {path}, but there is no such file. Fetch it with: hmcap models fetch")
-    engine = choose_backend(backend, device).open(path, device, threads)
+    if precision not in PRECISIONS:
+        raise UsageError(f"Unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}.")
+    engine = choose_backend(backend, device).open(path, EngineOptions(device, threads, precision, profile))
     if warm_up:
         try:
             engine({s.name: np.zeros([max(1, n) for n in s.shape], s.dtype) for s in engine.inputs})

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..models.errors import HmcapError
 from .backends import Backend, check_feeds, device_error
-from .base import TensorSpec
+from .base import EngineOptions, TensorSpec
 from .convert import read_network_file
 from .tflite_reader import read_tflite
 
@@ -56,7 +56,8 @@ class OpenVinoEngine:
 
     backend = "openvino"
 
-    def __init__(self, path: Path, device: str, threads: int | None) -> None:
+    def __init__(self, path: Path, options: EngineOptions) -> None:
+        device, threads = options.device, options.threads
         if path.suffix.lower() == ".tflite":
             read_tflite(read_network_file(path), path.name)  # a damaged file must not reach native code
         core = _core()
@@ -67,11 +68,11 @@ class OpenVinoEngine:
                 f"Expected a network that OpenVINO can read, but {path} is not one: {_last_line(error)}. "
                 "Fetch it again with: hmcap models fetch, or try --engine onnxruntime."
             ) from error
-        # f32 everywhere: where the hardware has it the library would choose bf16 or f16, which is up to twice as fast,
-        # but moves body landmarks by as much as 4 % of the image and their relative depth by 14 %.
+        # Said always: where the hardware has it the library would choose bf16 or f16, which is up to twice as fast, but
+        # moves body landmarks by as much as 4 % of the image and their relative depth by 14 %.
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if device.partition(".")[0] in ("cpu", "gpu"):
-            config["INFERENCE_PRECISION_HINT"] = "f32"
+            config["INFERENCE_PRECISION_HINT"] = options.precision
         if device == "cpu" and threads is not None:
             config["INFERENCE_NUM_THREADS"] = threads
         try:

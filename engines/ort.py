@@ -13,7 +13,7 @@ import numpy as np
 
 from ..models.errors import HmcapError
 from .backends import Backend, check_feeds, device_error, first_line
-from .base import TensorSpec
+from .base import EngineOptions, TensorSpec
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -54,28 +54,33 @@ class OrtEngine:
 
     backend = "onnxruntime"
 
-    def __init__(self, path: Path, device: str, threads: int | None) -> None:
+    def __init__(self, path: Path, options: EngineOptions) -> None:
         ort = import_onnxruntime()
+        device, threads = options.device, options.threads
+        if options.precision != "f32":
+            raise device_error(self.backend, device, f"it computes in f32 there, and {options.precision} was asked for")
         model: str | bytes = str(path)
         if path.suffix.lower() == ".tflite":
             from .convert import onnx_for
 
             model = onnx_for(path)
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
+        session_options = ort.SessionOptions()
+        session_options.log_severity_level = 4
         if threads is not None:
-            options.intra_op_num_threads = threads
+            session_options.intra_op_num_threads = threads
+        for name, size in options.profile.fixed.items() if options.profile else ():
+            session_options.add_free_dimension_override_by_name(name, size)
         kind, _, index = device.partition(":")
         provider = PROVIDERS[kind]
         provider_options = {"device_id": index} if index else {}
         if kind == "cuda":  # 10-bit mantissas by default; landmarks are to be the same on every device
             provider_options["use_tf32"] = "0"
         if kind == "directml":  # required by that provider
-            options.enable_mem_pattern = False
-            options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+            session_options.enable_mem_pattern = False
+            session_options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         note = _preload_cuda(ort) if kind == "cuda" else ""
         try:
-            session = ort.InferenceSession(model, options, providers=[(provider, provider_options)])
+            session = ort.InferenceSession(model, session_options, providers=[(provider, provider_options)])
         except Exception as error:  # the library raises its own exception classes, without a common base
             if kind != "cpu":
                 raise device_error(self.backend, device, f"the library says: {first_line(error)}") from error

@@ -221,8 +221,8 @@ def test_a_further_back_end_is_one_line(network, monkeypatch):
     class Other:
         backend, device, inputs, outputs = "other", "fast", (), ()
 
-        def __init__(self, path, device, threads):
-            opened.append((path, device, threads))
+        def __init__(self, path, options):
+            opened.append((path, options.device, options.threads))
 
         def __call__(self, feeds):
             return {}
