@@ -1,7 +1,7 @@
 """The table of inference back ends, and the one function that opens a network on one of them."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +81,7 @@ def open_engine(
     device: str = "cpu",
     threads: int | None = None,
     precision: str = "f32",
+    outputs: Sequence[int] | None = None,
     profile: Profile | None = None,
     warm_up: bool = True,
 ) -> Engine:
@@ -91,8 +92,8 @@ def open_engine(
     several). There is no fall-back from one device to another: what was asked for comes up, or
     :class:`HmcapError` says what the machine offers. ``threads``: CPU threads; ``None`` leaves it to the library.
     ``precision``: what the network computes in, of :data:`PRECISIONS`; other than ``f32`` moves landmarks: measure how
-    far. ``profile``: the sizes that will be asked for, of a network with open ones. ``warm_up``: run once on zeros, so
-    that the first frame is not the slow one.
+    far. ``outputs``: positions of those that are wanted, all by default. ``profile``: the sizes that will be asked for,
+    of a network with open ones. ``warm_up``: run once on zeros, so that the first frame is not the slow one.
 
     Inputs and outputs keep the network's own names, layout (NHWC for ``.tflite``) and type on every back end, and
     the arrays returned belong to the caller.
@@ -106,7 +107,9 @@ def open_engine(
         raise HmcapError(f"Expected a network at {path}, but there is no such file. Fetch it with: hmcap models fetch")
     if precision not in PRECISIONS:
         raise UsageError(f"Unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}.")
-    engine = choose_backend(backend, device).open(path, EngineOptions(device, threads, precision, profile))
+    engine = choose_backend(backend, device).open(
+        path, EngineOptions(device, threads, precision, None if outputs is None else tuple(outputs), profile)
+    )
     if warm_up:
         try:
             engine({s.name: np.zeros([max(1, n) for n in s.shape], s.dtype) for s in engine.inputs})
@@ -164,3 +167,18 @@ def check_feeds(feeds: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...], 
             )
         out[spec.name] = np.ascontiguousarray(value, spec.dtype)
     return out
+
+
+def pick_outputs(options: EngineOptions, count: int, network: str) -> tuple[int, ...]:
+    """Positions of the outputs to compute, of a network that has ``count``.
+
+    Raises :class:`HmcapError` where one is asked for that the network has not got.
+    """
+    if options.outputs is None:
+        return tuple(range(count))
+    if any(not 0 <= i < count for i in options.outputs):
+        raise HmcapError(
+            f"Expected {network} to have the outputs {list(options.outputs)} (counted from 0), found {count} outputs. "
+            "Fetch the right file with: hmcap models fetch"
+        )
+    return options.outputs

@@ -44,6 +44,8 @@ class EngineOptions:
     """CPU threads; ``None`` leaves it to the library."""
     precision: str = "f32"
     """One of :data:`PRECISIONS`."""
+    outputs: tuple[int, ...] | None = None
+    """Positions of the outputs that are wanted; what serves the others alone is not computed. ``None``: all."""
     profile: Profile | None = None
     """The sizes that will be asked for; ``None``: any. A back end that must know them builds for these, and one that
     gains from knowing them is faster with them."""

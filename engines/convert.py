@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 
 from ..models.errors import HmcapError, UsageError
+from .backends import pick_outputs
+from .base import EngineOptions
 from .store import atomic_write, explained, models_folder
 from .tflite_reader import MAX_FILE_BYTES
 
@@ -53,6 +55,17 @@ def onnx_for(path: Path) -> str | bytes:
     except OSError:
         return model  # same network, only converted again next time
     return str(cached)
+
+
+def with_outputs(model: str | bytes, options: EngineOptions, name: str) -> bytes:
+    """An ONNX model (path or serialised) with the outputs that ``options`` want only, and only what they need."""
+    import onnx
+    from onnx.utils import Extractor
+
+    whole = onnx.load(model) if isinstance(model, str) else onnx.load_model_from_string(model)
+    inputs, outputs = ([value.name for value in values] for values in (whole.graph.input, whole.graph.output))
+    wanted = [outputs[i] for i in pick_outputs(options, len(outputs), name)]
+    return Extractor(whole).extract_model(inputs, wanted).SerializeToString()
 
 
 def convert_file(source: Path, out: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..models.errors import HmcapError
-from .backends import Backend, check_feeds, device_error
+from .backends import Backend, check_feeds, device_error, pick_outputs
 from .base import EngineOptions, TensorSpec
 from .convert import read_network_file
 from .tflite_reader import read_tflite
@@ -68,6 +68,10 @@ class OpenVinoEngine:
                 f"Expected a network that OpenVINO can read, but {path} is not one: {_last_line(error)}. "
                 "Fetch it again with: hmcap models fetch, or try --engine onnxruntime."
             ) from error
+        wanted = pick_outputs(options, len(model.outputs), path.name)
+        if len(wanted) < len(model.outputs):
+            results = [model.outputs[i].node for i in wanted]
+            model = import_openvino().Model(results, model.get_parameters(), model.get_friendly_name())
         # Said always: where the hardware has it the library would choose bf16 or f16, which is up to twice as fast, but
         # moves body landmarks by as much as 4 % of the image and their relative depth by 14 %.
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}

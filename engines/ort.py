@@ -79,8 +79,15 @@ class OrtEngine:
             session_options.enable_mem_pattern = False
             session_options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         note = _preload_cuda(ort) if kind == "cuda" else ""
+
         try:
+            if options.outputs is not None:
+                from .convert import with_outputs
+
+                model = with_outputs(model, options, path.name)
             session = ort.InferenceSession(model, session_options, providers=[(provider, provider_options)])
+        except HmcapError:
+            raise
         except Exception as error:  # the library raises its own exception classes, without a common base
             if kind != "cpu":
                 raise device_error(self.backend, device, f"the library says: {first_line(error)}") from error

@@ -1,4 +1,4 @@
-"""The capture loop: capture -> landmarks -> motion -> sinks, one thread each, joined by bounded queues.
+"""The capture loop: capture -> body -> hands -> motion -> sinks, one thread each, joined by bounded queues.
 
 The stages are plain objects; this module only wires them. A live source keeps only its newest frame and counts what it
 drops; a file never drops. An exception in any thread ends the run, closes the sinks and reaches the caller.
@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -27,14 +27,27 @@ QUEUE_SIZE = 3
 _JOIN_S = 20.0
 
 
+class Seen(Protocol):
+    """What the first half of a landmark stage hands on to the second."""
+
+    @property
+    def times_s(self) -> Mapping[str, float]:
+        """Module name -> seconds it took in this frame."""
+        ...
+
+
 class LandmarkStage(Protocol):
-    """What :class:`hmcap.engines.landmarks.LandmarkStage` offers and the loop needs."""
+    """What :class:`hmcap.engines.landmarks.LandmarkStage` offers and the loop needs. The halves run on two threads: the
+    body of one frame while the hands of the one before are measured."""
 
     engines: dict[str, Engine]
-    last_times_s: dict[str, float]
 
-    def __call__(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> Proxies:
-        """Proxies of one upright (H, W, 3) uint8 frame."""
+    def body(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> Any:
+        """The body in one upright (H, W, 3) uint8 frame: a :class:`Seen`."""
+        ...
+
+    def hands(self, seen: Any) -> Proxies:
+        """Proxies of the frame, from what :meth:`body` returned."""
         ...
 
 
@@ -105,6 +118,7 @@ class CaptureLoop:
         self._sinks = tuple(sinks)
         size = 1 if source.live else QUEUE_SIZE
         self._captured: Handover[Frame] = Handover(size, newest_only=source.live)
+        self._followed: Handover[tuple[Frame, Seen]] = Handover(1)
         self._measured: Handover[tuple[Frame, Proxies]] = Handover(size)
         self._solved: Handover[tuple[Frame, Proxies, MotionFrame | None]] = Handover(size)
         # A plain flag and not an event: a signal handler sets it, and must never wait for a lock.
@@ -167,7 +181,8 @@ class CaptureLoop:
     def _threads(self) -> list[threading.Thread]:
         steps = {
             "capture": self._capture,
-            "landmarks": self._measure,
+            "body": self._follow,
+            "hands": self._measure,
             "motion": self._solve,
             "sinks": self._give,
         }
@@ -188,7 +203,7 @@ class CaptureLoop:
             if self._error is None:
                 self._error = error
         self._stopping = True
-        for handover in (self._captured, self._measured, self._solved):
+        for handover in (self._captured, self._followed, self._measured, self._solved):
             handover.break_off()
         self._finished.set()
 
@@ -203,13 +218,21 @@ class CaptureLoop:
             self._captured.put(frame)
         self._captured.finish()
 
-    def _measure(self) -> None:
+    def _follow(self) -> None:
         for frame in _until_ended(self._captured):
             started = time.perf_counter()
-            proxies = self._landmarks(frame.image_rgb, frame.index, frame.stamp_s)
-            self._note("landmarks", started)
+            seen = self._landmarks.body(frame.image_rgb, frame.index, frame.stamp_s)
+            self._note("body", started)
+            self._followed.put((frame, seen))
+        self._followed.finish()
+
+    def _measure(self) -> None:
+        for frame, seen in _until_ended(self._followed):
+            started = time.perf_counter()
+            proxies = self._landmarks.hands(seen)
+            self._note("hands", started)
             with self._lock:
-                for name, seconds in self._landmarks.last_times_s.items():
+                for name, seconds in seen.times_s.items():
                     self._add(f"landmarks.{name}", seconds)
             self._measured.put((frame, proxies))
         self._measured.finish()

@@ -10,6 +10,7 @@ import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from ..models.errors import HmcapError, UsageError
@@ -92,6 +93,7 @@ class VideoSource(Source):
     def _set_up(self) -> None:
         stream = self._stream
         stream.thread_type = "AUTO"
+        self._converter = VideoReformatter()
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
         self.fps = float(rate) if rate and 0.1 <= float(rate) <= 1000 else DEFAULT_FPS
         self.frame_count = stream.frames or _count_from_duration(stream, self._container, self.fps)
@@ -176,7 +178,8 @@ class VideoSource(Source):
 
     def _picture(self, frame: VideoFrame) -> np.ndarray:
         width, height = self._size
-        image = frame.to_ndarray(format="rgb24", width=width, height=height)
+        # One converter for all frames: each frame's own would be set up anew every time.
+        image = self._converter.reformat(frame, width, height, "rgb24").to_ndarray()
         transpose, flip_x, flip_y = self._orient
         if transpose:
             image = image.transpose(1, 0, 2)

@@ -30,11 +30,13 @@ class Landmarks:
 
     def __init__(self):
         self.engines = {"net": SimpleNamespace(backend="stand-in", device="none")}
-        self.last_times_s = {"net": 0.001}
 
-    def __call__(self, image_rgb, index, stamp_s):
-        seen = Proxies.absent(index, stamp_s, image_rgb.shape[1::-1])
-        return dataclasses.replace(seen, score=0.9) if image_rgb.max() > 40 else seen
+    def body(self, image_rgb, index, stamp_s):
+        return SimpleNamespace(image_rgb=image_rgb, index=index, stamp_s=stamp_s, times_s={"net": 0.001})
+
+    def hands(self, seen):
+        proxies = Proxies.absent(seen.index, seen.stamp_s, seen.image_rgb.shape[1::-1])
+        return dataclasses.replace(proxies, score=0.9) if seen.image_rgb.max() > 40 else proxies
 
 
 def stand(proxies, camera, **_):

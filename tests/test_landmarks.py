@@ -279,7 +279,7 @@ def body_outputs(presence: float, shift: tuple[float, float] = (0.0, 0.0)) -> li
     flat[11::2, 0], flat[12::2, 0] = 140, 116
     flat[33, :2], flat[34, :2] = (128, 128), (128, 128 - 0.4 * 256)
     flat[:, :2] += np.array(shift) * 256
-    return [flat, np.float32(presence), np.zeros(65536), np.full(64 * 64 * 39, -20.0), np.zeros((39, 3))]
+    return [flat, np.float32(presence), np.full(64 * 64 * 39, -20.0), np.zeros((39, 3))]
 
 
 class Scene:
@@ -295,7 +295,7 @@ class Scene:
             ),
             "pose_landmark": FakeEngine(
                 256,
-                [(1, 195), (1, 1), (1, 256, 256, 1), (1, 64, 64, 39), (1, 117)],
+                [(1, 195), (1, 1), (1, 64, 64, 39), (1, 117)],
                 lambda _: body_outputs(self.presence, self.shift),
             ),
             "hand_recrop": FakeEngine(256, [(1, 1, 1, 4)], lambda _: [np.array([128, 128, 128, 192])]),

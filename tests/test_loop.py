@@ -49,14 +49,21 @@ class Landmarks:
 
     def __init__(self, gate=lambda index: None):
         self.engines = {"net": SimpleNamespace(backend="stand-in", device="none")}
-        self.last_times_s = {}
         self._gate = gate
 
-    def __call__(self, image_rgb, index, stamp_s):
+    def body(self, image_rgb, index, stamp_s):
+        return SimpleNamespace(image_rgb=image_rgb, index=index, stamp_s=stamp_s, times_s={"net": 0.001})
+
+    def hands(self, sighting):
+        index, stamp_s, image_rgb = sighting.index, sighting.stamp_s, sighting.image_rgb
         self._gate(index)
-        self.last_times_s = {"net": 0.001}
         seen = Proxies.absent(index, stamp_s, image_rgb.shape[1::-1])
         return seen if index % 4 == 3 else Proxies(*(getattr(seen, f) for f in Proxies.__slots__[:-1]), 0.9)
+
+
+def seen_in(index):
+    stage = Landmarks()
+    return stage.hands(stage.body(np.zeros((6, 8, 3), np.uint8), index, index / 30))
 
 
 class Motion:
@@ -112,7 +119,7 @@ def test_a_file_passes_every_stage_in_order_and_drops_nothing():
     assert sink.seen == [(i, i, i) for i in range(50)]
     assert sink.calls == ["open", "close"]
     assert (stats.frames, stats.seen, stats.dropped, stats.stopped) == (50, 38, 0, False)
-    assert stats.calls == {"capture": 50, "landmarks": 50, "landmarks.net": 50, "motion": 50, "sinks": 50}
+    assert stats.calls == {"capture": 50, "body": 50, "hands": 50, "landmarks.net": 50, "motion": 50, "sinks": 50}
     assert stats.busy_s["landmarks.net"] == pytest.approx(0.05)
     assert stats.stage_fps()["landmarks.net"] == pytest.approx(1000)
 
@@ -170,7 +177,7 @@ def test_a_file_waits_for_slow_stages_with_a_bounded_queue():
                 release.set()
 
     stats = loop.run(HEADER, tick, tick_s=0.01)
-    assert max(ahead) <= 6
+    assert max(ahead) <= 7
     assert stats.frames == 40
 
 
@@ -299,12 +306,13 @@ folder, mode = sys.argv[1:]
 
 class Landmarks:
     engines = {"net": SimpleNamespace(backend="stand-in", device="none")}
-    last_times_s = {}
-    def __call__(self, image, index, stamp_s):
-        if index == 30:
+    def body(self, image, index, stamp_s):
+        return SimpleNamespace(image=image, index=index, stamp_s=stamp_s, times_s={})
+    def hands(self, seen):
+        if seen.index == 30:
             print("running", flush=True)
         time.sleep(0.02)
-        return dataclasses.replace(Proxies.absent(index, stamp_s, image.shape[1::-1]), score=0.9)
+        return dataclasses.replace(Proxies.absent(seen.index, seen.stamp_s, seen.image.shape[1::-1]), score=0.9)
 
 def solve(proxies, camera, *, settings, model, progress):
     print("solving", flush=True)
@@ -365,7 +373,7 @@ def test_a_take_that_was_broken_off_is_solved_by_the_export(tmp_path):
 
     with TakeWriter(tmp_path / "a.hmcap", HEADER) as writer:
         for i in range(8):
-            writer.add_proxies(Landmarks()(np.zeros((6, 8, 3), np.uint8), i, i / 30))
+            writer.add_proxies(seen_in(i))
 
     def solve(proxies, camera, *, settings, model, progress):
         from hmcap.models.motion import MotionFrame

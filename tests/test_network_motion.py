@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import fusion_takes
 import numpy as np
@@ -368,10 +369,13 @@ def test_the_command_captures_with_networks(graph, tmp_path, monkeypatch, capsys
     seen = iter(walked(25.0, 3.0))
 
     class Landmarks:
-        engines, last_times_s = {}, {}
+        engines: ClassVar = {}
 
-        def __call__(self, image_rgb, index, stamp_s):
-            return replace(next(seen), index=index, stamp_s=stamp_s)
+        def body(self, image_rgb, index, stamp_s):
+            return SimpleNamespace(index=index, stamp_s=stamp_s, times_s={})
+
+        def hands(self, sighting):
+            return replace(next(seen), index=sighting.index, stamp_s=sighting.stamp_s)
 
     monkeypatch.setattr(capture, "_open_landmarks", lambda choices: Landmarks())
     frames = tmp_path / "clip"
@@ -399,7 +403,7 @@ def test_a_run_that_brings_its_own_stages_waits_for_no_weights(tmp_path, monkeyp
     source = SimpleNamespace(
         width_px=8, height_px=6, metadata={}, live=False, spec="x", name="x", fps=30.0, expected_frames=1
     )
-    landmarks = SimpleNamespace(engines={}, last_times_s={})
+    landmarks = SimpleNamespace(engines={})
     monkeypatch.setattr(capture, "choose_camera", lambda *a: Camera.from_fov(8, 6, 55))
     parts = capture.Parts(landmarks, None, lambda *a, **k: [])
     capture._Run(source, CaptureOptions(), None, parts, capture.Display(False))

