@@ -21,13 +21,14 @@ from .frames import Source
 from .interrupts import Interrupts
 from .journal import PART_SUFFIX, TakeWriter, read_take, with_measured_fps, write_take
 from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
-from .motion import Motion, Solve, SolverMotion, open_networks
+from .motion import Solve, SolverMotion
 from .options import CaptureOptions, Outputs, options_from_settings, parse_formats, plan_outputs
 from .overlay import write_overlay
 from .progress import Display
 from .report import Report, summarise
 from .sinks import JournalSink, RecentFrames
 from .sources import SAMPLES, open_source
+from .stages import open_landmarks, open_motion
 from .take import Take, TakeHeader
 from .window import LiveWindow, has_window
 
@@ -148,10 +149,10 @@ class _Run:
         self.source, self.choices, self.outputs, self.display = source, choices, outputs, display
         self.camera = choose_camera(source.width_px, source.height_px, choices.camera_options(), source.metadata)
         self.body = load_body(choices.body)
-        self.landmarks = parts.landmarks or _open_landmarks(choices)
+        self.landmarks = parts.landmarks or open_landmarks(choices)
         # a caller who brings all that a run needs of it waits for no weights
         brought = parts.solve is not None and (parts.motion is not None or not source.live)
-        self.motion = SolverMotion() if brought else _open_motion(choices)
+        self.motion = SolverMotion() if brought else open_motion(choices)
         self.solve = parts.solve or self.motion.solve
         self.parts = parts
         self.warnings: list[str] = []
@@ -295,7 +296,7 @@ def _solve_again(take: Take, path: Path, final: Path, display: Display, solve: S
         raise HmcapError(f"Expected a person in the take {path}; nobody was seen in its {len(take.proxies)} frames.")
     choices = options_from_settings(take.header.settings)
     body = load_body(choices.body)
-    solve = solve or _open_motion(choices).solve
+    solve = solve or open_motion(choices).solve
     motion = _solve_all(list(take.proxies), take.camera, choices.solver_settings(), body, solve, display)
     solved = dataclasses.replace(take, motion=tuple(motion), revision=max(1, take.revision + 1))
     saved = write_take(final, take, motion, summarise(solved).to_dict())
@@ -376,22 +377,3 @@ def _opens_again(source: Source) -> str:
 def _input_files(source: Source) -> list[Path]:
     path = Path(source.spec)
     return [path] if path.is_file() else []
-
-
-def _open_landmarks(choices: CaptureOptions) -> LandmarkStage:
-    # Imported here: opening a take or printing help must not load an inference library.
-    from ..engines.landmarks import LandmarkStage as Stage
-
-    return Stage.open(backend=choices.engine, device=choices.device, threads=choices.threads, subject=choices.subject)
-
-
-def _open_motion(choices: CaptureOptions) -> Motion:
-    if choices.motion == "solver":
-        return SolverMotion()
-    return open_networks(
-        choices.motion_weights,
-        choices.look_ahead,
-        backend=choices.engine,
-        device=choices.device,
-        threads=choices.threads,
-    )

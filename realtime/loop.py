@@ -7,9 +7,11 @@ drops; a file never drops. An exception in any thread ends the run, closes the s
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+import cv2
 import numpy as np
 
 from ..engines.base import Engine
@@ -161,11 +163,12 @@ class CaptureLoop:
                 sink.open(header)
             self._started = time.perf_counter()
             threads += self._threads()
-            for thread in threads:
-                thread.start()
-            while not self._finished.wait(tick_s):
-                if on_tick is not None:
-                    on_tick(self.stats())
+            with one_picture_thread():
+                for thread in threads:
+                    thread.start()
+                while not self._finished.wait(tick_s):
+                    if on_tick is not None:
+                        on_tick(self.stats())
         except BaseException as error:
             self._fail(error)
         finally:
@@ -288,6 +291,17 @@ class CaptureLoop:
                 # The first error is the cause; a sink that then cannot close either adds nothing.
                 if self._error is None:
                     self._error = error
+
+
+@contextmanager
+def one_picture_thread() -> Iterator[None]:
+    """OpenCV's own threads are set aside: its operations here are short, and run beside other stages."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _until_ended(handover: Handover[T]) -> Iterator[T]:

@@ -62,8 +62,8 @@ def stages(monkeypatch):
         return stand(proxies, camera)
 
     live = SimpleNamespace(push=lambda proxies: stand([proxies], None)[0])
-    monkeypatch.setattr(capture, "_open_landmarks", lambda choices: Landmarks())
-    monkeypatch.setattr(capture, "_open_motion", lambda choices: SimpleNamespace(
+    monkeypatch.setattr(capture, "open_landmarks", lambda choices: Landmarks())
+    monkeypatch.setattr(capture, "open_motion", lambda choices: SimpleNamespace(
         engines={}, solve=solve, live=lambda camera, *_: SimpleNamespace(
             push=lambda proxies: dataclasses.replace(live.push(proxies), camera=camera)
         ),
@@ -138,8 +138,8 @@ def test_a_video_behind_an_address_gets_its_overlay_too(stages, video, tmp_path,
 
 def test_exports_of_a_take_need_no_networks(stages, video, tmp_path, capsys, monkeypatch):
     assert run(capsys, "--video", video, "--quiet") == (0, "", "")
-    monkeypatch.setattr(capture, "_open_landmarks", None)
-    monkeypatch.setattr(capture, "_open_motion", None)
+    monkeypatch.setattr(capture, "open_landmarks", None)
+    monkeypatch.setattr(capture, "open_motion", None)
     code, out, _ = run(
         capsys, "export", tmp_path / "dance.hmcap", "--to", "bvh", "--to", "npz", "--bvh-names", "smplx", "--out",
         tmp_path / "x" / "y",
@@ -276,7 +276,7 @@ def test_an_interrupt_is_one_line_and_code_1(stages, video, capsys, monkeypatch)
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(capture, "_open_motion", lambda choices: SimpleNamespace(engines={}, solve=interrupt))
+    monkeypatch.setattr(capture, "open_motion", lambda choices: SimpleNamespace(engines={}, solve=interrupt))
     code, _, err = run(capsys, "--video", video)
     assert code == 1
     assert f"hmcap export {video.with_suffix('.hmcap')}" in err

@@ -377,7 +377,7 @@ def test_the_command_captures_with_networks(graph, tmp_path, monkeypatch, capsys
         def hands(self, sighting):
             return replace(next(seen), index=sighting.index, stamp_s=sighting.stamp_s)
 
-    monkeypatch.setattr(capture, "_open_landmarks", lambda choices: Landmarks())
+    monkeypatch.setattr(capture, "open_landmarks", lambda choices: Landmarks())
     frames = tmp_path / "clip"
     frames.mkdir()
     import cv2
@@ -399,7 +399,7 @@ def test_the_command_captures_with_networks(graph, tmp_path, monkeypatch, capsys
 def test_a_run_that_brings_its_own_stages_waits_for_no_weights(tmp_path, monkeypatch):
     from hmcap.realtime import capture
 
-    monkeypatch.setattr(capture, "_open_motion", lambda choices: pytest.fail("opened"))
+    monkeypatch.setattr(capture, "open_motion", lambda choices: pytest.fail("opened"))
     source = SimpleNamespace(
         width_px=8, height_px=6, metadata={}, live=False, spec="x", name="x", fps=30.0, expected_frames=1
     )

@@ -6,10 +6,12 @@ Run it in an environment that has ``mediapipe==0.10.21`` (it imports mediapipe, 
     python peer_mediapipe.py dance.mp4 dance_peer_shifted.npz --shift-px 1
     python peer_mediapipe.py sample.mp4 sample.json --frames 0,20,40
     python peer_mediapipe.py --jobs jobs.json --smooth
+    python peer_mediapipe.py dance.mp4 - --serve
 
 The jobs are a JSON list of objects with "source" and "out", and perhaps "max_frames" and "tag", a text that is written
 into the settings of the result. One that is done prints "DONE" and its "out"; one that fails prints "FAILED", its "out"
-and the reason, and the others go on.
+and the reason, and the others go on. With --serve, each line on standard input is a number of frames to read and run
+next; the answer is "BLOCK" and a JSON object with the seconds that reading and running took, frame by frame.
 
 The published Holistic graph is run as it is (face included); some of its inner streams are tapped besides: the
 hands' 3-D and the regions of interest, which the Python class does not hand out.
@@ -18,6 +20,8 @@ hands' 3-D and the regions of interest, which the Python class does not hand out
 import argparse
 import json
 import re
+import sys
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,6 +203,27 @@ def run(source: Path, out: Path, args: argparse.Namespace, max_frames: int, tag:
     print(f"{out}: {len(rows['index'])} frames, {settings}", flush=True)
 
 
+def serve(source: Path, args: argparse.Namespace) -> None:
+    """Time the class that everybody uses, as it is, block by block as asked for on standard input."""
+    import mediapipe  # pyright: ignore[reportMissingImports]
+
+    holistic = mediapipe.solutions.holistic.Holistic(model_complexity=args.complexity, smooth_landmarks=args.smooth)
+    frames = read_frames(source, args.stride, args.max_frames)
+    print("BLOCK\t{}", flush=True)
+    for line in sys.stdin:
+        times: dict[str, list[float]] = {"read_s": [], "process_s": []}
+        for _ in range(int(line)):
+            started = time.perf_counter()
+            _, image = next(frames, (-1, None))
+            if image is None:
+                raise SystemExit(f"Expected more frames in {source}. Ask for fewer.")
+            read = time.perf_counter()
+            holistic.process(image)
+            times["read_s"].append(read - started)
+            times["process_s"].append(time.perf_counter() - read)
+        print(f"BLOCK\t{json.dumps(times)}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, nargs="?", help="video file, image or image folder")
@@ -211,9 +236,13 @@ def main() -> None:
     parser.add_argument("--shift-px", type=int, default=0, help="move the input by this many pixels (noise floor)")
     parser.add_argument("--jpeg-quality", type=int, default=0, help="re-encode the input (noise floor)")
     parser.add_argument("--frames", default="", help="frame numbers to keep, comma-separated (all are run)")
+    parser.add_argument("--serve", action="store_true", help="time blocks of frames as standard input asks for them")
     args = parser.parse_args()
     if args.jobs is None and args.out is None:
         parser.error("expected a source and a file to write, or --jobs")
+    if args.serve:
+        serve(args.source, args)
+        return
     if args.jobs is None:
         run(args.source, args.out, args, args.max_frames, "")
         return
