@@ -75,6 +75,8 @@ class OpenVinoEngine:
         # Said always: where the hardware has it the library would choose bf16 or f16, which is up to twice as fast, but
         # moves body landmarks by as much as 4 % of the image and their relative depth by 14 %.
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if device == "cpu":
+            config["ENABLE_CPU_PINNING"] = False
         if device.partition(".")[0] in ("cpu", "gpu"):
             config["INFERENCE_PRECISION_HINT"] = options.precision
         if device == "cpu" and threads is not None:

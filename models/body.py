@@ -39,8 +39,7 @@ def load_body(path: str | Path | None = None, num_betas: int = 10, num_expressio
     have the layout.
     """
     if path is None:
-        packaged = files("hmcap.models") / "data" / "body.npz"
-        return _load(str(packaged), num_betas, num_expressions)
+        return _load(_packaged(), num_betas, num_expressions)
     path = Path(path).expanduser()
     if not path.is_file():
         raise HmcapError(
@@ -48,6 +47,11 @@ def load_body(path: str | Path | None = None, num_betas: int = 10, num_expressio
             "Give the path of the npz itself (for example SMPLX_NEUTRAL.npz), or leave it out to use the built-in body."
         )
     return _load(str(path.resolve()), num_betas, num_expressions)
+
+
+@lru_cache(maxsize=1)
+def _packaged() -> str:
+    return str(files("hmcap.models") / "data" / "body.npz")
 
 
 @lru_cache(maxsize=4)

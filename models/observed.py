@@ -49,7 +49,7 @@ FIELDS = tuple(f.name for f in fields(Observed))
 
 def observe(proxies: Sequence[Proxies], camera: Camera) -> Observed:
     """What the networks see of T frames (T, ...), numpy float32. Frames without a person are masked throughout."""
-    o = stack(proxies, camera)
+    o = stack(proxies, camera, sized=False)
     confidence = np.where(o.present[:, None], o.confidence, 0.0)
     body = np.where(o.present[:, None, None], o.body_xyz, np.nan)
     return _record(*(a.astype(np.float32) for a in (o.xy, confidence, body, o.hands_xyz)))

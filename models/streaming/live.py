@@ -9,7 +9,7 @@ from ..body import BodyModel, load_body
 from ..camera import Camera
 from ..motion import MotionFrame
 from ..observed import Observed, observe
-from ..proxies import Proxies
+from ..proxies import BODY, Proxies
 from .assemble import assemble
 from .carried import carried_on
 from .fusion_live import LiveWorld
@@ -20,6 +20,9 @@ from .stream import MotionNetwork, masked
 from .take import cuts_in
 from .world_settings import WorldSettings
 from .world_track import WorldTrack
+
+_ENOUGH, _SMALL_PART = 10, 0.1
+"""Points seen in both frames, and the part of their extent that none of them may move by, to be near for certain."""
 
 
 class LiveMotion:
@@ -78,7 +81,8 @@ class LiveMotion:
         if not proxies.present:
             return False
         before, self._seen = self._seen, proxies
-        return before is not None and bool(cuts_in([before, proxies], self._camera))
+        # nearly every frame is near the one before: no need to measure how far in terms of the body
+        return before is not None and not _near(before, proxies) and bool(cuts_in([before, proxies], self._camera))
 
     def _begin(self) -> None:
         """What follows has nothing to do with what was before: to the world, nobody was seen for long."""
@@ -91,6 +95,17 @@ class LiveMotion:
 
     def _frame(self, track: WorldTrack, of: Proxies) -> MotionFrame:
         return assemble(track, [of.index], [of.stamp_s], self._camera)[0]
+
+
+def _near(before: Proxies, after: Proxies) -> bool:
+    """Whether the body's points moved, on the whole, by a small part of the room that they take in the picture."""
+    both = np.minimum(before.confidence[BODY], after.confidence[BODY])
+    if np.count_nonzero(both) < _ENOUGH or before.image_size_px != after.image_size_px:
+        return False
+    seen = both > 0
+    a, b = before.xy_px[BODY][seen], after.xy_px[BODY][seen]
+    room = min(float((p.max(0) - p.min(0)).max()) for p in (a, b))
+    return float(np.abs(b - a).max()) <= _SMALL_PART * room
 
 
 def _row(observed: Observed, i: int) -> Observed:

@@ -4,8 +4,8 @@ What hardly turns is smoothed much, so that it does not tremble; what turns fast
 """
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from ..rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from .records import RATE_HZ
 from .world_settings import WorldSettings
 
@@ -15,20 +15,22 @@ class LiveRotations:
 
     def __init__(self, settings: WorldSettings) -> None:
         self._settings = settings
-        self._R: Rotation | None = None
+        self._R: np.ndarray | None = None
         self._velocity_rad_s = np.zeros(3)
 
     def push(self, R: np.ndarray) -> np.ndarray:
         """(J, 3, 3) of one frame more, smoothed; the first is as it is."""
-        s, new = self._settings, Rotation.from_matrix(R)
+        s, R = self._settings, np.asarray(R, np.float64)
         if self._R is None:
-            self._R, self._velocity_rad_s = new, np.zeros((len(R), 3))
+            self._R, self._velocity_rad_s = R, np.zeros((len(R), 3))
             return R
-        turn = (self._R.inv() * new).as_rotvec()
+        turn = matrix_to_axis_angle(self._R.transpose(0, 2, 1) @ R)
         self._velocity_rad_s += _share(s.live_speed_hz) * (turn * RATE_HZ - self._velocity_rad_s)
         cutoff = s.live_cutoff_hz + s.live_cutoff_per_rad * np.linalg.norm(self._velocity_rad_s, axis=-1)
-        self._R = self._R * Rotation.from_rotvec(_share(cutoff)[:, None] * turn)
-        return self._R.as_matrix()
+        # What the networks give is orthonormal to their precision; a first-order mend keeps the product so.
+        R = self._R @ axis_angle_to_matrix(_share(cutoff)[:, None] * turn)
+        self._R = 1.5 * R - 0.5 * R @ (R.transpose(0, 2, 1) @ R)
+        return self._R.copy()
 
 
 def _share(cutoff_hz: float | np.ndarray) -> np.ndarray:
