@@ -176,6 +176,8 @@ class _Run:
         display.say(f"camera: {describe(self.camera)}")
         names = sorted({f"{e['backend']} on {e['device']}" for e in engines.values()})
         display.say(f"networks: {', '.join(names)}")
+        for part, network in choices.networks().items():
+            display.say(f"{part} landmarks: {network['name']} ({network['layout']})")
 
     def file(self) -> CaptureResult:
         """Pass 1, pass 2, exports."""
@@ -382,7 +384,14 @@ def _open_landmarks(choices: CaptureOptions) -> LandmarkStage:
     # Imported here: opening a take or printing help must not load an inference library.
     from ..engines.landmarks import LandmarkStage as Stage
 
-    return Stage.open(backend=choices.engine, device=choices.device, threads=choices.threads, subject=choices.subject)
+    return Stage.open(
+        backend=choices.engine,
+        device=choices.device,
+        threads=choices.threads,
+        subject=choices.subject,
+        body_network=choices.body_network,
+        hand_network=choices.hand_network,
+    )
 
 
 def _open_motion(choices: CaptureOptions) -> Motion:
