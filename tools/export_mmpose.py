@@ -14,7 +14,6 @@ import importlib.abc
 import importlib.machinery
 import math
 import os
-import pickle
 import sys
 import types
 import warnings
@@ -28,7 +27,7 @@ import onnx
 import torch
 from torch import nn
 
-from ..engines.backends import open_engine
+from ..engines.backends import first_line, open_engine
 from ..engines.landmarks.mmpose import Form, get_layout
 from ..engines.landmarks.mmpose.form import METADATA
 from ..engines.landmarks.mmpose.layouts import layout_of_count
@@ -213,10 +212,10 @@ def load_weights(network: nn.Module, path: Path) -> None:
     try:
         with torch.serialization.safe_globals(_plain_numpy()):
             stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the reader raises whatever it trips over
         raise HmcapError(
             f"Expected a checkpoint of plain tensors in {path}, but it cannot be read as one: "
-            f"{str(error).strip().splitlines()[0][:300]}. Where a checkpoint of your own holds more than weights, keep "
+            f"{first_line(error)[:300]}. Where a checkpoint of your own holds more than weights, keep "
             "these only, in the place where you trained it: torch.save({'state_dict': CHECKPOINT['state_dict']}, OUT)"
         ) from error
     weights = stored.get("state_dict", stored) if isinstance(stored, Mapping) else None

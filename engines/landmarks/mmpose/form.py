@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ....models.errors import HmcapError, UsageError
-from ...backends import open_engine
+from ...backends import first_line, open_engine
 from ...base import Engine
 from .layouts import LAYOUTS, Layout, get_layout, layout_of_count
 
@@ -52,7 +52,8 @@ class Form:
         """Raises :class:`HmcapError` for a record that :meth:`to_record` did not write."""
         try:
             values: dict[str, Any] = dict(record)
-            form = cls(**(values | {k: tuple(map(float, values[k])) for k in ("mean", "std")}))
+            values |= {k: tuple(map(float, values[k])) for k in ("mean", "std")}
+            form = cls(**values)
             if not _sound(form):
                 raise ValueError("a value is out of range")
         except (TypeError, ValueError, KeyError) as error:
@@ -148,7 +149,7 @@ def _output_shapes(engine: Engine, size_px: tuple[int, int]) -> list[tuple[int, 
     except Exception as error:  # each library raises classes of its own, without a common base
         raise HmcapError(
             f"Expected a network that runs on a picture of {size_px[0]} x {size_px[1]} px, but it fails: "
-            f"{str(error).strip().splitlines()[0][:200]}. Export it again, and check it with onnxruntime."
+            f"{first_line(error)[:200]}. Export it again, and check it with onnxruntime."
         ) from error
     return [out[s.name].shape for s in engine.outputs]
 

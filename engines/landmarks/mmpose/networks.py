@@ -18,6 +18,8 @@ from .layouts import BODY_LANDMARKS, PRESENCE_POINTS, SIDES, get_layout
 
 _SURE = 0.3
 """Score from which a point counts for the region of the next frame."""
+_LEAST = 0.1
+"""Score below which a point is masked: the maximum of next to nothing lies anywhere."""
 _BEYOND = 1.15
 """A person ends beyond the key points: crown, fingers, toes."""
 _KNUCKLES_FROM_ELBOW = 0.36
@@ -56,7 +58,7 @@ class TopDown:
         return np.ascontiguousarray((pixels * self._scale + self._offset).transpose(2, 0, 1)[None])
 
     def __call__(self, image: np.ndarray, roi: Roi) -> tuple[np.ndarray, np.ndarray]:
-        """Key points (K, 2) in image pixels and their scores (K,) in 0..1."""
+        """Key points (K, 2) in image pixels and their scores (K,) in 0..1, 0 where masked."""
         results = self.engine({self._input: self.tensor(image, roi)})
         out = [results[s.name][0].astype(np.float32, copy=False) for s in self.engine.outputs]
         if self.form.codec == "simcc":
@@ -65,7 +67,8 @@ class TopDown:
             xy, score = decode_heatmaps(out[0], self.form.size_px, udp=self.form.codec == "udp_heatmap")
         image_from_input = self.image_from_input(roi)
         xy_px = xy @ image_from_input[:, :2].T + image_from_input[:, 2]
-        return xy_px, np.clip(score / self.form.peak, 0, 1)
+        score = np.clip(score / self.form.peak, 0, 1)
+        return xy_px, np.where(score >= _LEAST, score, 0.0)
 
 
 class MmposeBody:
