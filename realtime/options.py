@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..engines.landmarks.tracking import check_subject
-from ..engines.store import sha256_of
 from ..models.body import load_body
 from ..models.errors import HmcapError, UsageError
 from ..models.solver.settings import SolverSettings
@@ -126,8 +125,8 @@ class CaptureOptions:
         chosen: dict[Literal["body", "hand"], str | None] = {"body": self.body_network, "hand": self.hand_network}
         for part, name in chosen.items():
             if name is not None:
-                path, form = find_network(name, part)
-                found[part] = {"name": name, "layout": form.layout, "sha256": sha256_of(path)}
+                file, form = find_network(name, part)
+                found[part] = {"name": name, "layout": form.layout, "sha256": file.sha256}
         return found
 
     def camera_options(self) -> CameraOptions:

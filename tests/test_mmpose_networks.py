@@ -12,12 +12,18 @@ from hmcap.engines.backends import open_engine
 from hmcap.engines.landmarks import LandmarkStage, stage
 from hmcap.engines.landmarks.mmpose import Form, MmposeBody, MmposeHand, find_network
 from hmcap.engines.user_files import read_user_files
+from hmcap.models.body import load_body
+from hmcap.models.camera import Camera
 from hmcap.models.errors import HmcapError, UsageError
+from hmcap.models.observed import observe
 from hmcap.models.proxies import LEFT_HAND, PROXY_NAMES, RIGHT_HAND, Proxies
+from hmcap.models.solver.settings import SolverSettings
 from hmcap.realtime.cli import main
+from hmcap.realtime.motion import SolverMotion, open_networks
 from hmcap.realtime.options import CaptureOptions, options_from_settings
 
 BODY_SIZE, WHOLE_SIZE, HAND_SIZE = (192, 256), (288, 384), (256, 256)
+CAMERA = Camera(960, 960, 1000, 1000, 480, 480)
 _PAIRS = {"neck": "shoulder", "mid_hip": "hip"}
 
 
@@ -44,8 +50,8 @@ def open_stage(body: str | None = None, hand: str | None = None, backend: str = 
     modules = {}
     for part, name, kind in (("body", body, MmposeBody), ("hand", hand, MmposeHand)):
         if name is not None:
-            path, form = find_network(name, part)  # pyright: ignore[reportArgumentType]
-            modules[part] = kind(open_engine(path, backend=backend, threads=1), form)
+            file, form = find_network(name, part)  # pyright: ignore[reportArgumentType]
+            modules[part] = kind(open_engine(file.path, backend=backend, threads=1), form)
     return LandmarkStage(engines, **modules)  # pyright: ignore[reportArgumentType]
 
 
@@ -75,9 +81,9 @@ def test_layout_follows_from_the_number_of_points(files, kind, layout, codec, si
     assert registry.add(files[kind]).layout == layout
     assert registry.add(files[kind], "asked", layout).layout == layout
     for name in (kind, "asked"):
-        path, form = find_network(name, "hand" if kind == "hand" else "body")
+        file, form = find_network(name, "hand" if kind == "hand" else "body")
         assert form == Form(layout, codec, *size)
-        assert path == registry.resolve(name)
+        assert file.path == registry.resolve(name)
 
 
 def test_what_the_file_says_of_itself_counts(tmp_path) -> None:
@@ -305,6 +311,33 @@ def _opening(default):
         return default[path.stem] if path.suffix == ".tflite" else open_engine(path, **options)
 
     return opening
+
+
+# What follows the stage
+
+
+def test_small_toes_are_for_the_solver_and_not_for_networks_that_never_saw_any(files) -> None:
+    registry.add(files["whole"])
+    proxies = open_stage("whole")(draw(figure()), 0, 0.0)
+    toes = [PROXY_NAMES.index(f"{side}_small_toe") for side in ("left", "right")]
+    assert (proxies.confidence[toes] > 0.9).all()
+    seen = observe([proxies], CAMERA)
+    assert not seen.confidence[:, toes].any()
+    assert not seen.xy[:, toes].any()
+    assert seen.mask.sum() == 65
+    assert not seen.body_xyz_known.any()
+    assert not seen.hands_xyz_known.any()
+
+
+def test_solver_and_networks_take_proxies_without_3d(files) -> None:
+    registry.add(files["body"])
+    landmarks = open_stage("body")
+    proxies = [landmarks(draw(figure(460 + 4 * k)), k, k / 30) for k in range(6)]
+    for way in (SolverMotion(), open_networks(None, 0, threads=1)):
+        motion = way.solve(proxies, CAMERA, settings=SolverSettings(), model=load_body(), progress=None)
+        assert len(motion) == 6
+        assert np.isfinite([m.poses for m in motion]).all()
+        assert np.isfinite([m.trans_m for m in motion]).all()
 
 
 # The command line

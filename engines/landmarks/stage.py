@@ -112,8 +112,8 @@ class LandmarkStage:
         return cls(
             engines,
             subject=subject,
-            body=None if body is None else MmposeBody(engine(body[0]), body[1]),
-            hand=None if hand is None else MmposeHand(engine(hand[0]), hand[1]),
+            body=None if body is None else MmposeBody(engine(resolve(body[0].name)), body[1]),
+            hand=None if hand is None else MmposeHand(engine(resolve(hand[0].name)), hand[1]),
         )
 
     def reset(self) -> None:

@@ -1,7 +1,6 @@
 """The body and the hand module of the landmark stage on a top-down network of MMPose."""
 
 import difflib
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 from ....models.errors import UsageError
 from ....models.proxies import HAND_NAMES
 from ...base import Engine
+from ...user_files import UserFile, read_user_files
 from ..geometry import Roi
 from ..networks import Body, Hand
 from .decoders import decode_heatmaps, decode_simcc
@@ -163,14 +163,12 @@ def _guess_knuckles(xy_px: np.ndarray, visibility: np.ndarray, region_px: float)
     xy_px[_KNUCKLES] = np.where(unseen, (wrist + forearm / length * reach)[:, None], xy_px[_KNUCKLES])
 
 
-def find_network(name: str, part: Literal["body", "hand"]) -> tuple[Path, Form]:
-    """The file and form of the network that the user added as ``name``, once it is known to be one of a body or hand.
+def find_network(name: str, part: Literal["body", "hand"]) -> tuple[UserFile, Form]:
+    """The record and form of the network that the user added as ``name``, once it is known to be one of a body or hand.
 
-    Raises :class:`UsageError` for a name that is not known or not of that part, :class:`HmcapError` for a damaged file.
+    Raises :class:`UsageError` for a name that is not known or not of that part, :class:`HmcapError` for a damaged
+    record. The file itself is verified by ``registry.resolve``.
     """
-    from ...registry import resolve
-    from ...user_files import read_user_files
-
     users, option = read_user_files(), f"--{part}-network"
     forms = {n: Form.from_record(f.form, n) for n, f in users.items() if f.form is not None}
     fitting = [n for n, form in forms.items() if get_layout(form.layout).part == part]
@@ -187,4 +185,4 @@ def find_network(name: str, part: Literal["body", "hand"]) -> tuple[Path, Form]:
             f"Expected {option} to name a network of a {part}; found {name!r} with {found}. Add it again with its "
             "layout: hmcap models add FILE.onnx --layout " + ("hand21" if part == "hand" else "wholebody133")
         )
-    return resolve(name), forms[name]
+    return users[name], forms[name]
