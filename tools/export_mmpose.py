@@ -3,7 +3,7 @@
     python -m hmcap.tools.export_mmpose CONFIG OUT.onnx --checkpoint FILE.pth
 
 Needs an environment with torch and, next to hmcap, ``pip install --no-deps mmpose==1.3.2 mmengine mmcv-lite addict yapf
-termcolor platformdirs pyyaml rich`` (no compiler: what a forward pass does not need is stood in for). CONFIG is one of
+termcolor platformdirs pyyaml`` (no compiler: what a forward pass does not need is stood in for). CONFIG is one of
 MMPose's configuration files, which are Python programs: run only those that you trust. A checkpoint is read without
 executing anything in it. The result takes any number of pictures at once, says in its metadata what it is, and is
 compared with torch on ONNX Runtime and OpenVINO before it is believed.
@@ -195,7 +195,7 @@ def build(config_path: Path) -> tuple[Any, Any]:
     except ImportError as error:
         raise HmcapError(
             f"Expected mmpose in this environment, but it does not import: {error}. Install it without what it does "
-            "not need here: pip install --no-deps mmpose==1.3.2 mmengine mmcv-lite addict yapf termcolor pyyaml"
+            "not need here: pip install --no-deps mmpose==1.3.2 mmengine mmcv-lite addict yapf termcolor platformdirs pyyaml"
         ) from error
     except (OSError, KeyError, AttributeError) as error:
         raise HmcapError(
