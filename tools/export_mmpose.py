@@ -3,7 +3,7 @@
     python -m hmcap.tools.export_mmpose CONFIG OUT.onnx --checkpoint FILE.pth
 
 Needs an environment with torch and, next to hmcap, ``pip install --no-deps mmpose==1.3.2 mmengine mmcv-lite addict yapf
-termcolor platformdirs pyyaml`` (no compiler: what a forward pass does not need is stood in for). CONFIG is one of
+termcolor platformdirs pyyaml pillow`` (no compiler: what a forward pass does not need is stood in for). CONFIG is one of
 MMPose's configuration files, which are Python programs: run only those that you trust. A checkpoint is read without
 executing anything in it. The result takes any number of pictures at once, says in its metadata what it is, and is
 compared with torch on ONNX Runtime and OpenVINO before it is believed.
@@ -14,6 +14,7 @@ import importlib.abc
 import importlib.machinery
 import math
 import os
+import re
 import sys
 import types
 import warnings
@@ -195,7 +196,8 @@ def build(config_path: Path) -> tuple[Any, Any]:
     except ImportError as error:
         raise HmcapError(
             f"Expected mmpose in this environment, but it does not import: {error}. Install it without what it does "
-            "not need here: pip install --no-deps mmpose==1.3.2 mmengine mmcv-lite addict yapf termcolor platformdirs pyyaml"
+            "not need here: pip install --no-deps mmpose==1.3.2 mmengine mmcv-lite addict yapf termcolor "
+            "platformdirs pyyaml pillow"
         ) from error
     except (OSError, KeyError, AttributeError) as error:
         raise HmcapError(
@@ -213,9 +215,11 @@ def load_weights(network: nn.Module, path: Path) -> None:
         with torch.serialization.safe_globals(_plain_numpy()):
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the reader raises whatever it trips over
+        refused = re.search(r"WeightsUnpickler error: (.*)", str(error))
+        reason = refused[1].strip().rstrip(".") if refused else first_line(error)
         raise HmcapError(
             f"Expected a checkpoint of plain tensors in {path}, but it cannot be read as one: "
-            f"{first_line(error)[:300]}. Where a checkpoint of your own holds more than weights, keep "
+            f"{reason[:300]}. Where a checkpoint of your own holds more than weights, keep "
             "these only, in the place where you trained it: torch.save({'state_dict': CHECKPOINT['state_dict']}, OUT)"
         ) from error
     weights = stored.get("state_dict", stored) if isinstance(stored, Mapping) else None
