@@ -3,8 +3,8 @@
     python -m hmcap.tools.export_mmpose CONFIG OUT.onnx --checkpoint FILE.pth
 
 Needs an environment with torch and, next to hmcap, ``pip install --no-deps mmpose==1.3.2 mmengine mmcv-lite addict yapf
-termcolor platformdirs pyyaml pillow`` (no compiler: what a forward pass does not need is stood in for). CONFIG is one of
-MMPose's configuration files, which are Python programs: run only those that you trust. A checkpoint is read without
+termcolor platformdirs pyyaml pillow`` (no compiler: what a forward pass does not need is stood in for). CONFIG is one
+of MMPose's configuration files, which are Python programs: run only those that you trust. A checkpoint is read without
 executing anything in it. The result takes any number of pictures at once, says in its metadata what it is, and is
 compared with torch on ONNX Runtime and OpenVINO before it is believed.
 """
@@ -215,7 +215,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
         with torch.serialization.safe_globals(_plain_numpy()):
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the reader raises whatever it trips over
-        refused = re.search(r"WeightsUnpickler error: (.*)", str(error))
+        refused = re.search(r"WeightsUnpickler error: (.*?)(\. Please|\n|$)", str(error))
         reason = refused[1].strip().rstrip(".") if refused else first_line(error)
         raise HmcapError(
             f"Expected a checkpoint of plain tensors in {path}, but it cannot be read as one: "
