@@ -17,7 +17,7 @@ from ..models.errors import HmcapError, UsageError
 from .convert import convert_file
 from .fetch import Member, fetch_members, free_space
 from .store import ENVIRONMENT, models_folder, sha256_of
-from .user_files import UserFile, add_user_file, read_user_files
+from .user_files import UserFile, add_user_file, check_user_file, read_user_files
 
 Kind = Literal["network", "clip"]
 State = Literal["ready", "missing", "damaged"]
@@ -252,19 +252,30 @@ def add(
     layout: str | None = None,
     role: str | None = None,
     licence: str = "user",
+    peak: float | None = None,
 ) -> ModelInfo:
     """Copy a network of the user's own (``.onnx`` or ``.tflite``) into the models folder and record it there.
 
     ``name``: what to call it (default: the file's stem); may replace an earlier one of the user's, never a published
-    one. ``layout``: its key points, for example ``wholebody133`` or ``halpe26``. ``role``: what it does (default
-    ``user network``). The file's size and format are checked before any engine loads it.
+    one. ``layout``: its key points, one of ``landmarks.mmpose.LAYOUTS`` such as ``wholebody133``; the network's outputs
+    must fit it. Left out, it comes from the file's metadata or the number of key points. ``peak``: the score of a
+    certain key point, where that is not 1. ``role``: what it does. The file's size and format are checked before any
+    engine loads it.
     """
-    name = Path(path).stem.lower() if name is None else name
+    from .landmarks.mmpose import get_layout, recognise
+
+    path = Path(path)
+    name = path.stem.lower() if name is None else name
     if name in REGISTRY:
         raise UsageError(
             f"Expected a name of your own, found {name!r}, which is a published one. Choose another --name."
         )
-    return _user_info(add_user_file(Path(path), name, layout, role or "user network", licence))
+    data = check_user_file(path, name)
+    form = recognise(path, layout, peak)
+    if form is None:
+        return _user_info(add_user_file(path, data, name, role or "user network", licence, None, None))
+    role = role or f"key points: {get_layout(form.layout).summary}"
+    return _user_info(add_user_file(path, data, name, role, licence, form.layout, form.to_record()))
 
 
 def convert(name_or_path: str | Path, out: str | Path) -> Path:

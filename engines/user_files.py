@@ -7,7 +7,7 @@ different networks cannot lose one another's.
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,13 @@ class UserFile:
     sha256: str
     size: int
     path: Path
+    form: Mapping[str, Any] | None
+    """What a landmark network takes and gives (``landmarks.mmpose.Form``); None for networks of another kind."""
 
 
-def add_user_file(path: Path, name: str, layout: str | None, role: str, licence: str) -> UserFile:
-    """Check, copy and record a network. Raises :class:`HmcapError` for a file that is not a network, or
-    :class:`UsageError` for an unusable name."""
+def check_user_file(path: Path, name: str) -> bytes:
+    """The content of a network. Raises :class:`HmcapError` for a file that is not a network, or :class:`UsageError`
+    for an unusable name."""
     if not _NAME.fullmatch(name) or name.endswith("."):
         raise UsageError(
             f"Expected a name of lower-case letters, digits, '_', '-' and '.', found {name!r}. Choose one with --name."
@@ -50,6 +52,14 @@ def add_user_file(path: Path, name: str, layout: str | None, role: str, licence:
         read_tflite(data, path.name)
     else:
         check_onnx(data, path.name)
+    return data
+
+
+def add_user_file(
+    path: Path, data: bytes, name: str, role: str, licence: str, layout: str | None, form: Mapping[str, Any] | None
+) -> UserFile:
+    """Copy and record a network whose content is ``data``, as :func:`check_user_file` gave it."""
+    suffix = path.suffix.lower()
     folder = models_folder() / "user"
     with explained(folder, path.name):
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +69,7 @@ def add_user_file(path: Path, name: str, layout: str | None, role: str, licence:
         atomic_write(target, data)
         record = {
             "version": _VERSION, "file": target.name, "sha256": digest, "size": len(data),
-            "role": role, "licence": licence, "layout": layout,
+            "role": role, "licence": licence, "layout": layout, "form": form,
         }  # fmt: skip
         atomic_write(folder / f"{name}.json", json.dumps(record, indent=2).encode() + b"\n")
     return read_user_files()[name]
@@ -73,14 +83,16 @@ def read_user_files() -> dict[str, UserFile]:
             if record_path.stat().st_size > _MAX_RECORD_BYTES:
                 raise ValueError("it is too large")
             record = json.loads(record_path.read_text("utf-8"))
-            layout, file = record["layout"], record["file"]
+            layout, file, form = record["layout"], record["file"], record.get("form")
             if record["version"] != _VERSION or not isinstance(record["size"], int):
                 raise ValueError("it is of another version")
             if Path(file).name != file or file in ("", ".", ".."):
                 raise ValueError("it names a file outside its folder")
+            if not (form is None or isinstance(form, dict)):
+                raise ValueError("its form is not a map")
             files[record_path.stem] = UserFile(
                 record_path.stem, str(record["role"]), str(record["licence"]), str(layout) if layout else None,
-                str(record["sha256"]), record["size"], record_path.parent / file,
+                str(record["sha256"]), record["size"], record_path.parent / file, form,
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise HmcapError(

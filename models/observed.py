@@ -10,7 +10,7 @@ import array_api_compat
 import numpy as np
 
 from .camera import Camera
-from .proxies import BODY, LEFT_HAND, RIGHT_HAND, Proxies
+from .proxies import BODY, LEFT_HAND, PROXY_NAMES, RIGHT_HAND, Proxies
 from .rotations import Array
 from .solver.observations import stack
 
@@ -43,14 +43,20 @@ class Observed:
         return Observed(*(change(getattr(self, f.name)) for f in fields(self)))
 
 
+UNTAUGHT = [PROXY_NAMES.index(f"{side}_small_toe") for side in ("left", "right")]
+"""Proxies that the networks never saw in training, since the default landmark networks have none: what they would make
+of one is chance (it turned ankles by tens of degrees), so that they are not shown any."""
+
 FIELDS = tuple(f.name for f in fields(Observed))
 """Names of the arrays, in order; the networks' inputs carry them."""
 
 
 def observe(proxies: Sequence[Proxies], camera: Camera) -> Observed:
-    """What the networks see of T frames (T, ...), numpy float32. Frames without a person are masked throughout."""
+    """What the networks see of T frames (T, ...), numpy float32. Frames without a person are masked throughout, and
+    :data:`UNTAUGHT` proxies always."""
     o = stack(proxies, camera, sized=False)
     confidence = np.where(o.present[:, None], o.confidence, 0.0)
+    confidence[:, UNTAUGHT] = 0.0
     body = np.where(o.present[:, None, None], o.body_xyz, np.nan)
     return _record(*(a.astype(np.float32) for a in (o.xy, confidence, body, o.hands_xyz)))
 

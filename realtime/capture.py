@@ -177,6 +177,8 @@ class _Run:
         display.say(f"camera: {describe(self.camera)}")
         names = sorted({f"{e['backend']} on {e['device']}" for e in engines.values()})
         display.say(f"networks: {', '.join(names)}")
+        for part, network in choices.networks().items():
+            display.say(f"{part} landmarks: {network['name']} ({network['layout']})")
 
     def file(self) -> CaptureResult:
         """Pass 1, pass 2, exports."""

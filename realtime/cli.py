@@ -147,6 +147,11 @@ def capture_parser() -> argparse.ArgumentParser:
     )
     engine.add_argument("--threads", metavar="N", type=int, help="CPU threads of each network")
 
+    engine.add_argument(
+        "--body-network", metavar="NAME", help="body landmarks by a network of your own, from: hmcap models add"
+    )
+    engine.add_argument("--hand-network", metavar="NAME", help="hand landmarks by a network of your own")
+
     motion = parser.add_argument_group("motion")
     motion.add_argument("--motion", metavar="WAY", help=f"{' or '.join(MOTIONS)} (default: {DEFAULT_MOTION})")
     motion.add_argument(
@@ -232,6 +237,8 @@ def _export(words: list[str]) -> int:
 
 def models_parser() -> argparse.ArgumentParser:
     """Parser of ``hmcap models``."""
+    from ..engines.landmarks.mmpose import LAYOUTS
+
     parser = Parser("hmcap models", description="Network weights: where each comes from, and getting them in place.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands.add_parser("list", help="every file with licence, size, checksum and state")
@@ -240,7 +247,8 @@ def models_parser() -> argparse.ArgumentParser:
     add = commands.add_parser("add", help="add a network of your own")
     add.add_argument("file", metavar="FILE", help=".onnx or .tflite file")
     add.add_argument("--name", help="what to call it (default: the name of the file)")
-    add.add_argument("--layout", help="its key points, for example wholebody133 or halpe26")
+    add.add_argument("--layout", help=f"its key points: {', '.join(LAYOUTS)} (default: by their number)")
+    add.add_argument("--peak", metavar="SCORE", type=float, help="score of a certain key point, if not 1 (RTMW: 10)")
     add.add_argument("--role", help="what it does")
     add.add_argument("--licence", default="user", help="its licence")
     convert = commands.add_parser("convert", help="write the ONNX form of a .tflite network")
@@ -259,8 +267,8 @@ def _models(words: list[str]) -> int:
         for name, path in registry.fetch(options.names or None).items():
             print(f"{name}: {path}")
     elif options.command == "add":
-        info = registry.add(options.file, options.name, options.layout, options.role, options.licence)
-        print(f"{info.name}: {info.path}")
+        info = registry.add(options.file, options.name, options.layout, options.role, options.licence, options.peak)
+        print(f"{info.name}: {info.path}" + (f" ({info.layout})" if info.layout else ""))
     elif options.command == "convert":
         print(registry.convert(options.network, options.out))
     else:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..engines.landmarks.tracking import check_subject
 from ..models.body import load_body
@@ -41,6 +41,11 @@ class CaptureOptions:
     """Device that the networks must run on; one that does not come up is an error."""
     threads: int | None = None
     """CPU threads of each network; None lets the engine choose."""
+
+    body_network: str | None = None
+    """Landmark network of your own for the body, under the name that ``hmcap models add`` gave it."""
+    hand_network: str | None = None
+    """The same for the hands."""
 
     motion: str = DEFAULT_MOTION
     """What turns landmarks into motion: ``networks`` (trained) or ``solver`` (classical)."""
@@ -96,6 +101,7 @@ class CaptureOptions:
             )
         if self.body is not None:
             load_body(self.body)
+        self.networks()
 
     def _check_motion(self) -> None:
         if self.motion not in MOTIONS:
@@ -110,6 +116,18 @@ class CaptureOptions:
                 )
         if self.look_ahead is not None and self.look_ahead < 0:
             raise UsageError(f"--look-ahead takes a number of frames, 0 or more; found {self.look_ahead}.")
+
+    def networks(self) -> dict[str, dict[str, str]]:
+        """The landmark networks of the user's own: ``body`` and ``hand``, each with name, layout and SHA-256."""
+        from ..engines.landmarks.mmpose import find_network
+
+        found = {}
+        chosen: dict[Literal["body", "hand"], str | None] = {"body": self.body_network, "hand": self.hand_network}
+        for part, name in chosen.items():
+            if name is not None:
+                file, form = find_network(name, part)
+                found[part] = {"name": name, "layout": form.layout, "sha256": file.sha256}
+        return found
 
     def camera_options(self) -> CameraOptions:
         """The options that concern the lens."""
@@ -134,11 +152,13 @@ class CaptureOptions:
             "engine",
             "device",
             "threads",
+            "body_network",
+            "hand_network",
             "motion",
             "look_ahead",
         )
         files = {"body": self.body, "motion_weights": self.motion_weights}
-        settings = {name: getattr(self, name) for name in kept}
+        settings = {name: getattr(self, name) for name in kept} | {"networks": self.networks()}
         return settings | {n: None if f is None else str(Path(f).expanduser().resolve()) for n, f in files.items()}
 
 

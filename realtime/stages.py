@@ -34,7 +34,12 @@ def open_landmarks(choices: CaptureOptions) -> LandmarkStage:
     from ..engines.landmarks import LandmarkStage as Stage
 
     return Stage.open(
-        backend=choices.engine, device=choices.device, threads=landmark_threads(choices), subject=choices.subject
+        backend=choices.engine,
+        device=choices.device,
+        threads=landmark_threads(choices),
+        subject=choices.subject,
+        body_network=choices.body_network,
+        hand_network=choices.hand_network,
     )
 
 

@@ -288,9 +288,9 @@ def network(tmp_path) -> Path:
 
 
 def test_added_network_is_listed_resolved_and_runs(folder, network):
-    info = registry.add(network, "mine", layout="wholebody133", role="body landmarks", licence="MIT")
+    info = registry.add(network, "mine", role="body landmarks", licence="MIT")
     assert (info.name, info.layout, info.role, info.licence, info.state) == (
-        "mine", "wholebody133", "body landmarks", "MIT", "ready",
+        "mine", None, "body landmarks", "MIT", "ready",
     )  # fmt: skip
     assert info in registry.list_models()
     network.unlink()  # the copy is what counts

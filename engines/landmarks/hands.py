@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .geometry import Roi, roi_from_points, wrap_angle
-from .networks import Body, Hand, HandNetwork, HandRecrop
+from .networks import Body, Hand, HandModule, HandRecrop
 
 _WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
 _PALM = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]
@@ -100,6 +100,10 @@ def believable(hand: Hand, body: Body, side: int) -> bool:
     )
 
 
+def _first_believable(hands: Sequence[Hand | None], body: Body, side: int) -> Hand | None:
+    return next((h for h in hands if h is not None and believable(h, body, side)), None)
+
+
 def drop_twin(hands: Sequence[Hand | None], body: Body) -> list[Hand | None]:
     """Both hands, less the worse one where both sit on the same hand of the image.
 
@@ -115,7 +119,7 @@ def drop_twin(hands: Sequence[Hand | None], body: Body) -> list[Hand | None]:
 
     def cost(hand: Hand, side: int) -> float:
         gap = float(np.linalg.norm(hand.xy_px[0] - body.xy_px[_WRIST[side]])) / size
-        return gap + (hand.right_score if side == 0 else 1 - hand.right_score)
+        return gap + 1 - hand.agreement(side)
 
     return [left, None] if cost(left, 0) <= cost(right, 1) else [None, right]
 
@@ -129,7 +133,7 @@ def due(misses: int) -> bool:
 class HandTracker:
     """Runs the hand networks on both hands of one person and remembers where each hand was."""
 
-    def __init__(self, recrop: HandRecrop, landmarks: HandNetwork) -> None:
+    def __init__(self, recrop: HandRecrop, landmarks: HandModule) -> None:
         self._recrop, self._landmarks = recrop, landmarks
         self.reset()
 
@@ -164,9 +168,12 @@ class HandTracker:
         return out
 
     def landmarks(self, image: np.ndarray, body: Body, regions: Sequence[Roi | None]) -> list[Hand | None]:
-        """The left and right hand, ``None`` where none is seen or what is seen cannot be that hand."""
+        """The left and right hand, ``None`` where none is seen or what is seen cannot be that hand.
+
+        Where the hand network does not see one, the body network's own landmarks of it count, if it has any.
+        """
         found = [None if roi is None else self._landmarks(image, roi) for roi in regions]
-        hands = [h if h is not None and believable(h, body, side) else None for side, h in enumerate(found)]
+        hands = [_first_believable(pair, body, side) for side, pair in enumerate(zip(found, body.hands, strict=True))]
         hands = drop_twin(hands, body)
         for side in (0, 1):
             hand = found[side]

@@ -23,6 +23,8 @@ def _sources() -> np.ndarray:
 _SOURCES = _sources()
 """(25, 2) the two body landmarks whose middle is the proxy (twice the same one for most)."""
 
+_SMALL_TOES = [BODY_NAMES.index(name) for name in _ABSENT]
+
 _WRONG_SIDE_PENALTY = 0.6
 
 _KNOWN = np.array([name not in _ABSENT for name in BODY_NAMES])
@@ -38,21 +40,25 @@ def to_proxies(
 ) -> Proxies:
     """The proxies of one frame.
 
-    The body's confidence is visibility times in-frame probability, the lower one of a pair; a hand's is the network's
-    presence score, less up to 60 % where the network takes it for a hand of the other side: then it sits in the right
-    place, but its thumb and little finger may be exchanged. Joints outside the image, small toes and hands that are not
-    seen are masked.
+    The body's confidence is visibility times in-frame probability, the lower one of a pair; a hand's is what the
+    network says of each landmark, or else its presence score, less up to 60 % where the network takes it for a hand of
+    the other side: then it sits in the right place, but its thumb and little finger may be exchanged. Joints outside
+    the image, hands that are not seen, and small toes of a network that has none are masked.
     """
     xy_px = np.zeros((NUM_PROXIES, 2), np.float32)
     confidence = np.zeros(NUM_PROXIES, np.float32)
     hands_xyz_m = np.full((2, 21, 3), np.nan, np.float32)
     xy_px[BODY] = body.xy_px[_SOURCES].mean(axis=1)
     confidence[BODY] = (body.visibility * body.in_frame)[_SOURCES].min(axis=1) * _KNOWN
+    toes = body.small_toes[:, 2] > 0
+    if toes.any():
+        rows = np.array(_SMALL_TOES)[toes]
+        xy_px[rows], confidence[rows] = body.small_toes[toes, :2], body.small_toes[toes, 2]
     for side, (hand, part) in enumerate(zip(hands, (LEFT_HAND, RIGHT_HAND), strict=True)):
         if hand is not None:
-            agreement = hand.right_score if side else 1 - hand.right_score
             xy_px[part], hands_xyz_m[side] = hand.xy_px, hand.xyz_m
-            confidence[part] = hand.presence * (1 - _WRONG_SIDE_PENALTY * (1 - agreement))
+            given = hand.presence if hand.confidence is None else hand.confidence
+            confidence[part] = given * (1 - _WRONG_SIDE_PENALTY * (1 - hand.agreement(side)))
     confidence *= inside_image(xy_px, image_size_px)
     return Proxies(
         index,

@@ -5,7 +5,8 @@ region of a hand; hand_landmark gives its 21 landmarks. The palm detector of the
 landmarks say where the hands are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -137,6 +138,20 @@ class Body:
     aux_px: np.ndarray
     """(2, 3) hip centre and a point on the circle around the body, image pixels; z in the same unit."""
     roi: Roi
+    small_toes: np.ndarray = field(default_factory=lambda: np.zeros((2, 3)))
+    """(2, 3) left and right small toe: x and y in image pixels, and confidence; 0 where the network has none."""
+    hands: tuple["Hand | None", "Hand | None"] = (None, None)
+    """Left and right hand, where the body network itself gives their landmarks."""
+
+
+class BodyModule(Protocol):
+    """What measures a body in a region of the image."""
+
+    engine: Engine
+
+    def __call__(self, image: np.ndarray, roi: Roi) -> Body:
+        """Landmarks of the person in ``roi`` of an (H, W, 3) uint8 RGB image."""
+        ...
 
 
 def refine_from_heatmap(xy: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -206,13 +221,31 @@ class Hand:
     """The hand network's result in one region of interest."""
 
     presence: float
-    right_score: float
-    """Near 1 for a person's right hand, near 0 for a left one, as the network sees it."""
+    right_score: float | None
+    """Near 1 for a person's right hand, near 0 for a left one, as the network sees it; None where it does not say."""
     xy_px: np.ndarray
     """(21, 2) image pixels."""
     xyz_m: np.ndarray
-    """(21, 3) own centre, axes of the image."""
+    """(21, 3) own centre, axes of the image; NaN where the network gives none."""
     roi: Roi
+    confidence: np.ndarray | None = None
+    """(21,) of each landmark; None where ``presence`` is all that the network says."""
+
+    def agreement(self, side: int) -> float:
+        """How far the network takes it for the left (0) or right (1) hand; 1 where it does not say."""
+        if self.right_score is None:
+            return 1.0
+        return self.right_score if side else 1 - self.right_score
+
+
+class HandModule(Protocol):
+    """What measures one hand in a region of the image."""
+
+    engine: Engine
+
+    def __call__(self, image: np.ndarray, roi: Roi) -> Hand:
+        """Landmarks of the hand in ``roi`` of an (H, W, 3) uint8 RGB image."""
+        ...
 
 
 class HandNetwork(Network):

