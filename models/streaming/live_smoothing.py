@@ -22,7 +22,7 @@ class LiveRotations:
         """(J, 3, 3) of one frame more, smoothed; the first is as it is."""
         s, R = self._settings, np.asarray(R, np.float64)
         if self._R is None:
-            self._R, self._velocity_rad_s = R, np.zeros((len(R), 3))
+            self._R, self._velocity_rad_s = R.copy(), np.zeros((len(R), 3))
             return R
         turn = matrix_to_axis_angle(self._R.transpose(0, 2, 1) @ R)
         self._velocity_rad_s += _share(s.live_speed_hz) * (turn * RATE_HZ - self._velocity_rad_s)
