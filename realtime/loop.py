@@ -54,10 +54,10 @@ class LandmarkStage(Protocol):
 
 
 class MotionStage(Protocol):
-    """What :class:`hmcap.models.solver.LiveSolver` offers."""
+    """What :class:`hmcap.models.streaming.live.LiveMotion` offers."""
 
-    def push(self, proxies: Proxies) -> MotionFrame:
-        """Motion of the newest frame."""
+    def push_all(self, proxies: Sequence[Proxies]) -> list[MotionFrame]:
+        """Motion of each of the newest frames; more than one where they came faster than their motion."""
         ...
 
 
@@ -92,7 +92,7 @@ class RunStats:
     busy_s: Mapping[str, float] = field(default_factory=dict)
     """Seconds spent in each stage and, as ``landmarks.NAME``, in each network module."""
     calls: Mapping[str, int] = field(default_factory=dict)
-    """How often each of them ran."""
+    """How many frames each of them ran on."""
     stopped: bool = False
     """True when the run was asked to stop before the source ended."""
 
@@ -121,7 +121,7 @@ class CaptureLoop:
         size = 1 if source.live else QUEUE_SIZE
         self._captured: Handover[Frame] = Handover(size, newest_only=source.live)
         self._followed: Handover[tuple[Frame, Seen]] = Handover(1)
-        self._measured: Handover[tuple[Frame, Proxies]] = Handover(size)
+        self._measured: Handover[tuple[Frame, Proxies]] = Handover(QUEUE_SIZE)  # where they pile up, many go at once
         self._solved: Handover[tuple[Frame, Proxies, MotionFrame | None]] = Handover(size)
         # A plain flag and not an event: a signal handler sets it, and must never wait for a lock.
         self._stopping = False
@@ -222,7 +222,7 @@ class CaptureLoop:
         self._captured.finish()
 
     def _follow(self) -> None:
-        for frame in _until_ended(self._captured):
+        for frame in _until_ended(self._captured.get):
             started = time.perf_counter()
             seen = self._landmarks.body(frame.image_rgb, frame.index, frame.stamp_s)
             self._note("body", started)
@@ -230,7 +230,7 @@ class CaptureLoop:
         self._followed.finish()
 
     def _measure(self) -> None:
-        for frame, seen in _until_ended(self._followed):
+        for frame, seen in _until_ended(self._followed.get):
             started = time.perf_counter()
             proxies = self._landmarks.hands(seen)
             self._note("hands", started)
@@ -241,17 +241,18 @@ class CaptureLoop:
         self._measured.finish()
 
     def _solve(self) -> None:
-        for frame, proxies in _until_ended(self._measured):
-            motion = None
+        for measured in _until_ended(self._measured.get_all):
+            motion: Sequence[MotionFrame | None] = [None] * len(measured)
             if self._motion is not None:
                 started = time.perf_counter()
-                motion = self._motion.push(proxies)
-                self._note("motion", started)
-            self._solved.put((frame, proxies, motion))
+                motion = self._motion.push_all([proxies for _, proxies in measured])
+                self._note("motion", started, len(measured))
+            for (frame, proxies), solved in zip(measured, motion, strict=True):
+                self._solved.put((frame, proxies, solved))
         self._solved.finish()
 
     def _give(self) -> None:
-        for frame, proxies, motion in _until_ended(self._solved):
+        for frame, proxies, motion in _until_ended(self._solved.get):
             started = time.perf_counter()
             for sink in self._sinks:
                 sink(frame, proxies, motion)
@@ -261,14 +262,14 @@ class CaptureLoop:
                 self._seen += proxies.present
         self._finished.set()
 
-    def _note(self, name: str, started: float) -> None:
+    def _note(self, name: str, started: float, frames: int = 1) -> None:
         seconds = time.perf_counter() - started
         with self._lock:
-            self._add(name, seconds)
+            self._add(name, seconds, frames)
 
-    def _add(self, name: str, seconds: float) -> None:
+    def _add(self, name: str, seconds: float, frames: int = 1) -> None:
         self._busy_s[name] = self._busy_s.get(name, 0.0) + seconds
-        self._calls[name] = self._calls.get(name, 0) + 1
+        self._calls[name] = self._calls.get(name, 0) + frames
 
     def _join(self, threads: list[threading.Thread]) -> None:
         until = time.monotonic() + _JOIN_S
@@ -304,10 +305,10 @@ def one_picture_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _until_ended(handover: Handover[T]) -> Iterator[T]:
+def _until_ended(get: Callable[[], T]) -> Iterator[T]:
     while True:
         try:
-            item = handover.get()
+            item = get()
         except Ended:
             return
         yield item

@@ -48,6 +48,15 @@ class Handover(Generic[T]):
             self._changed.notify_all()
             return item
 
+    def get_all(self) -> list[T]:
+        """Take all items that are there, oldest first, waiting for one. Raises ``Ended`` when no more will come."""
+        with self._changed:
+            items = [self.get()]
+            items += self._items
+            self._items.clear()
+            self._changed.notify_all()
+            return items
+
     def finish(self) -> None:
         """The giver has given its last item; what is queued can still be taken."""
         with self._changed:

@@ -61,11 +61,11 @@ def stages(monkeypatch):
         progress(1.0)
         return stand(proxies, camera)
 
-    live = SimpleNamespace(push=lambda proxies: stand([proxies], None)[0])
+    live = SimpleNamespace(push_all=lambda proxies: stand(proxies, None))
     monkeypatch.setattr(capture, "open_landmarks", lambda choices: Landmarks())
     monkeypatch.setattr(capture, "open_motion", lambda choices: SimpleNamespace(
         engines={}, solve=solve, live=lambda camera, *_: SimpleNamespace(
-            push=lambda proxies: dataclasses.replace(live.push(proxies), camera=camera)
+            push_all=lambda proxies: [dataclasses.replace(m, camera=camera) for m in live.push_all(proxies)]
         ),
     ))  # fmt: skip
     return calls

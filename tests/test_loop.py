@@ -70,9 +70,10 @@ class Motion:
     def __init__(self, gate=lambda index: None):
         self._gate = gate
 
-    def push(self, proxies):
-        self._gate(proxies.index)
-        return SimpleNamespace(index=proxies.index)
+    def push_all(self, proxies):
+        for one in proxies:
+            self._gate(one.index)
+        return [SimpleNamespace(index=one.index) for one in proxies]
 
 
 class Recorder:

@@ -274,6 +274,24 @@ def test_live_gives_each_frame_its_motion_at_once(engine, rate):
         np.testing.assert_array_equal(a.poses, b.poses)  # what comes later changes nothing
 
 
+@pytest.mark.parametrize("rate", [12.0, 30.0, 60.0])
+@pytest.mark.parametrize("ahead", [0, 3])
+def test_frames_that_piled_up_get_the_motion_that_they_get_one_by_one(engine, rate, ahead):
+    proxies = walked(rate)
+    proxies[7] = absent(proxies[7])
+    late = [replace(p, stamp_s=p.stamp_s + (30.0 if i >= 23 else 0.0)) for i, p in enumerate(proxies)]  # begins anew
+    one, many = (LiveMotion(CAMERA, MotionNetwork(engine, INFO, ahead)) for _ in range(2))
+    singly = [one.push(p) for p in late]
+    sizes, together = [1, 3, 2, 5, 4] * len(late), []
+    while len(together) < len(late):
+        together += many.push_all(late[len(together) : len(together) + sizes.pop()])
+    assert many.push_all([]) == []
+    assert [(f.index, f.stamp_s, f.present) for f in together] == [(f.index, f.stamp_s, f.present) for f in singly]
+    for name in ("poses", "trans_m", "contact", "T_cam_world"):
+        a, b = (np.array([getattr(f, name) for f in frames]) for frames in (together, singly))
+        np.testing.assert_allclose(a, b, atol=2e-3)
+
+
 def test_live_with_a_look_ahead_says_of_which_frame_it_speaks(engine):
     proxies = walked(30.0)
     stage = LiveMotion(CAMERA, MotionNetwork(engine, INFO, 8))

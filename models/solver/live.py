@@ -1,5 +1,6 @@
 """The classical solver frame by frame: a short window of the latest frames, each one's motion given at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +85,10 @@ class LiveSolver:
             self._calibrate(proxies)
             self._extend(proxies)
             return self._solve()
+
+    def push_all(self, proxies: Sequence[Proxies]) -> list[MotionFrame]:
+        """What :meth:`push` gives for each of some frames."""
+        return [self.push(p) for p in proxies]
 
     # -- state ---------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The motion networks live: proxies of the newest frame in, a motion frame out."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from ..body import BodyModel, load_body
 from ..camera import Camera
 from ..motion import MotionFrame
-from ..observed import Observed, observe
+from ..observed import FIELDS, Observed, observe
 from ..proxies import BODY, Proxies
 from .assemble import assemble
 from .carried import carried_on
@@ -55,17 +56,47 @@ class LiveMotion:
     def push(self, proxies: Proxies) -> MotionFrame:
         """Motion of the newest frame that can be told, when ``proxies`` come in; frames come in order, absent ones
         included."""
-        if self._cut_before(proxies):
-            self._clock = LiveClock()
-        ticks, anew = self._clock.push(observe([proxies], self._camera), proxies.stamp_s)
-        if anew:
-            self._begin()
-        self._due.extend((_row(ticks, i), proxies) for i in range(len(ticks.xy)))
-        estimate = for_body(self._network.push(ticks), self._model)
-        track, of = None, proxies
-        for i in range(estimate.frames):
-            observed, of = self._due.popleft()
-            track = self._world.push(estimate.part(i, i + 1), observed)
+        return self.push_all([proxies])[0]
+
+    def push_all(self, proxies: Sequence[Proxies]) -> list[MotionFrame]:
+        """What :meth:`push` gives for each of some frames. They go through the networks together, which for four takes
+        less than twice as long as for one: frames that have piled up are best pushed so."""
+        if not proxies:
+            return []
+        frames: list[MotionFrame] = []
+        waiting: list[tuple[Proxies, Observed, bool]] = []
+        observed = observe(proxies, self._camera)
+        for i, one in enumerate(proxies):
+            if self._cut_before(one):
+                self._clock = LiveClock()
+            ticks, anew = self._clock.push(_row(observed, i), one.stamp_s)
+            if anew:
+                frames += self._run(waiting)
+                waiting = []
+                self._begin()
+            waiting.append((one, ticks, anew))
+        return frames + self._run(waiting)
+
+    def _run(self, waiting: Sequence[tuple[Proxies, Observed, bool]]) -> list[MotionFrame]:
+        """Motion of frames with their ticks, and whether they begin anew, which only the first may."""
+        if not waiting:
+            return []
+        ticks = [t for _, t, _ in waiting]
+        together = Observed(*(np.concatenate([getattr(t, n) for t in ticks]) for n in FIELDS))
+        estimate = for_body(self._network.push(together), self._model)
+        frames, row = [], 0
+        for proxies, own, anew in waiting:
+            self._due.extend((_row(own, i), proxies) for i in range(len(own.xy)))
+            track, of = None, proxies
+            while len(self._due) > self._network.ahead:
+                observed, of = self._due.popleft()
+                track = self._world.push(estimate.part(row, row + 1), observed)
+                row += 1
+            frames.append(self._newest(track, of, proxies, anew))
+        return frames
+
+    def _newest(self, track: WorldTrack | None, of: Proxies, proxies: Proxies, anew: bool) -> MotionFrame:
+        """The motion to give for ``proxies``: ``track``, of the frame ``of``, if there is one."""
         if track is not None:
             self._before = None if anew else self._last
             self._last = self._frame(track, of)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,15 +83,15 @@ class ClockedEngine:
 
 
 class ClockedMotion:
-    """A live motion stage; notes each frame's time."""
+    """A live motion stage; notes the time of each call."""
 
     def __init__(self, stage: MotionStage, times: Times) -> None:
         self._stage, self._times = stage, times
 
-    def push(self, proxies: Proxies) -> MotionFrame:
+    def push_all(self, proxies: Sequence[Proxies]) -> list[MotionFrame]:
         """As the stage's own."""
         started = time.perf_counter()
-        motion = self._stage.push(proxies)
+        motion = self._stage.push_all(proxies)
         self._times.add("motion", time.perf_counter() - started)
         return motion
 

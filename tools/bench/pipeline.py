@@ -98,7 +98,7 @@ def one_by_one(pipeline: Pipeline, clip: Clip) -> tuple[dict[str, list[float]], 
                 break
             times.add("capture", time.perf_counter() - started)
             proxies = pipeline.landmarks.hands(pipeline.landmarks.body(frame.image_rgb, frame.index, frame.stamp_s))
-            sink(frame, proxies, stage.push(proxies))
+            sink(frame, proxies, stage.push_all([proxies])[0])
     found = {name: list(seconds) for name, seconds in times.seconds.items()}
     times.clear()
     return found, count - WARM_UP_FRAMES
