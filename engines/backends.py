@@ -22,9 +22,19 @@ class Backend:
     """Lower-case names of the devices that the library reports on this machine; empty when it is not installed."""
     open: Callable[[Path, EngineOptions], Engine]
     """Raises :class:`HmcapError` when that device, or that precision on it, does not come up."""
+    absent: Callable[[str], str] | None = None
+    """Why a device is not among :attr:`devices`, in words for :func:`device_error`; None where there is no more to say
+    than that."""
+    builds: bool = False
+    """Whether it builds engines for the sizes of a :class:`Profile`, so that every network wants one."""
 
 
-BACKENDS: dict[str, str] = {"openvino": ".openvino", "onnxruntime": ".ort"}
+BACKENDS: dict[str, str] = {
+    "openvino": ".openvino",
+    "onnxruntime": ".ort",
+    "tensorrt": ".tensorrt",
+    "tensorrt_rtx": ".tensorrt_rtx",
+}
 """Back end name -> module (relative to this package) that holds its ``BACKEND``, in the order ``auto`` asks them.
 A further back end is one module and one line here; the module is imported only when it is asked for."""
 
@@ -62,6 +72,8 @@ def device_error(backend: str, device: str, reason: str) -> HmcapError:
     kind = _kind(device)
     built_in = any(kind == _kind(d) for devices in available().values() for d in devices)
     step = _REPAIR.get(kind) if built_in else _INSTALL.get(kind)
+    if backend in BACKENDS and get_backend(backend).absent is not None:  # the reason says what to type
+        step = None
     hint = f" To {'repair' if built_in else 'add'} it: {step}." if step else ""
     return HmcapError(
         f"Expected to run on device {device!r} with engine {backend!r}, but {reason.strip().rstrip('.')}."
@@ -132,6 +144,8 @@ def choose_backend(backend: str, device: str) -> Backend:
     kind = _kind(device)
     if backend != "auto":
         chosen = get_backend(backend)
+        if chosen.absent is not None and kind not in map(_kind, chosen.devices()):
+            raise device_error(backend, device, chosen.absent(device))
         if not chosen.devices():
             raise device_error(backend, device, "that library is not installed or does not load")
         if kind not in map(_kind, chosen.devices()):

@@ -2,8 +2,10 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from ..models.errors import HmcapError, UsageError
+from .base import Profile
 from .store import atomic_write, explained, models_folder
 from .tflite_reader import MAX_FILE_BYTES
 
@@ -27,26 +29,50 @@ def read_network_file(path: Path) -> bytes:
         ) from error
 
 
-def tflite_file_to_onnx(path: Path) -> bytes:
-    """The serialised ONNX model of a ``.tflite`` file. Raises :class:`HmcapError`."""
+def tflite_file_to_onnx(path: Path, batch: int = 1) -> bytes:
+    """The serialised ONNX model of a ``.tflite`` file, for ``batch`` images at once. Raises :class:`HmcapError`."""
     from .tflite_onnx import tflite_to_onnx  # the onnx package takes a moment to import, and few runs need it
 
-    return tflite_to_onnx(read_network_file(path), path.name).SerializeToString()
+    return tflite_to_onnx(read_network_file(path), path.name, batch).SerializeToString()
 
 
-def onnx_for(path: Path) -> str | bytes:
+def network_model(path: Path, profile: Profile | None = None) -> Any:
+    """The ``onnx.ModelProto`` of a ``.tflite`` or ``.onnx`` file; the first with the batch that ``profile`` fixes.
+
+    Raises :class:`HmcapError` for a file that is not a network.
+    """
+    import onnx
+
+    from .user_files import check_onnx
+
+    if path.suffix.lower() == ".tflite":
+        data = onnx_for(path, batch_of(profile))
+        return onnx.load(data) if isinstance(data, str) else onnx.load_model_from_string(data)
+    data = read_network_file(path)
+    check_onnx(data, path.name)
+    return onnx.load_model_from_string(data)
+
+
+def batch_of(profile: Profile | None) -> int:
+    """Images at once that a profile fixes; 1 where it does not say."""
+    return 1 if profile is None else profile.fixed.get("batch", 1)
+
+
+def onnx_for(path: Path, batch: int = 1) -> str | bytes:
     """The ONNX form of a ``.tflite`` file for a session to open: the path of a cached file, or the model itself.
+
+    ``batch``: images at once, written into inputs and outputs.
 
     The cache is ``converted/`` in the models folder, keyed by the content of the source and checked by the content of
     the result. Where the folder cannot be written (a prepared read-only one), the model is handed over in memory.
     """
     source = hashlib.sha256(read_network_file(path)).hexdigest()[:32]
     folder = models_folder() / "converted"
-    stem = f"{source}-v{CONVERTER_VERSION}"
+    stem = f"{source}-v{CONVERTER_VERSION}" + (f"b{batch}" if batch != 1 else "")
     for cached in folder.glob(f"{stem}-*.onnx"):
         if cached.stem.rpartition("-")[2] == hashlib.sha256(cached.read_bytes()).hexdigest()[:32]:
             return str(cached)
-    model = tflite_file_to_onnx(path)
+    model = tflite_file_to_onnx(path, batch)
     cached = folder / f"{stem}-{hashlib.sha256(model).hexdigest()[:32]}.onnx"
     try:
         atomic_write(cached, model)
