@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ..models.errors import HmcapError
 from . import cuda
 from .backends import Backend, device_error
 from .base import EngineOptions
@@ -55,14 +54,6 @@ def open_network(flavour: Flavour, path: Path, options: EngineOptions) -> Tensor
         built = engine_for(library, path, options.precision, options.profile, target)
     key = key_of(library, path, options.precision, options.profile, target)
     return TensorRtEngine(path, library, built, key, device)
-
-
-def build_ahead_needs_gpu() -> HmcapError:
-    """For ``hmcap models build --engine tensorrt`` where there is none."""
-    return HmcapError(
-        "Expected a GPU for --engine tensorrt, which builds on the GPU that will run the engines. Build on that "
-        "machine, or use --engine tensorrt_rtx, which builds for other machines' GPUs without one."
-    )
 
 
 BACKEND = backend("tensorrt")

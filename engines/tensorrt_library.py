@@ -26,7 +26,7 @@ class Flavour:
 FLAVOURS = {
     f.name: f
     for f in (
-        Flavour("tensorrt", "pip install tensorrt-cu13 (large; NVIDIA's own index holds its libraries)", False),
+        Flavour("tensorrt", "pip install tensorrt-cu13", False),
         Flavour("tensorrt_rtx", "pip install 'hmcap[tensorrt]'", True),
     )
 }

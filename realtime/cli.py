@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import logging
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -23,7 +24,7 @@ Full-body motion capture from one camera: body, hands and feet in world space.
   hmcap --video dance.mp4 --export bvh            dance.bvh beside the input
   hmcap --video sample --export bvh,npz --overlay sample_overlay.mp4
   hmcap export dance.hmcap --to bvh,npz           write files from a recorded take
-  hmcap models list|fetch|add|convert             network weights and sample clips
+  hmcap models list|fetch|add|convert|build       network weights, sample clips, engines for NVIDIA GPUs
   hmcap eval                                      accuracy on footage with truth, beside peers
   hmcap doctor                                    what this machine can use
 """
@@ -141,11 +142,12 @@ def capture_parser() -> argparse.ArgumentParser:
     person.add_argument("--body", metavar="FILE", help="your SMPLX_NEUTRAL.npz in place of the built-in body")
 
     engine = parser.add_argument_group("engine")
-    engine.add_argument("--engine", metavar="NAME", help="auto (default), openvino or onnxruntime")
+    engine.add_argument("--engine", metavar="NAME", help="auto (default), openvino, onnxruntime, tensorrt or tensorrt_rtx")
     engine.add_argument(
         "--device", metavar="NAME", help="cpu (default), cuda, ...; one that does not come up is an error"
     )
     engine.add_argument("--threads", metavar="N", type=int, help="CPU threads of each network")
+    engine.add_argument("--precision", metavar="KIND", help="f32 (default), f16 or bf16, where the device has it")
 
     motion = parser.add_argument_group("motion")
     motion.add_argument("--motion", metavar="WAY", help=f"{' or '.join(MOTIONS)} (default: {DEFAULT_MOTION})")
@@ -178,6 +180,8 @@ def _capture(words: list[str]) -> int:
         return 2
     options = vars(parser.parse_args(words))
     quiet, _ = options.pop("quiet"), options.pop("debug")
+    if quiet:
+        logging.getLogger("hmcap").setLevel(logging.ERROR)
     video, webcam = options.pop("video", None), options.pop("webcam", None)
     if (video is None) == (webcam is None):
         found = "both" if video is not None else "neither"
@@ -246,6 +250,12 @@ def models_parser() -> argparse.ArgumentParser:
     convert = commands.add_parser("convert", help="write the ONNX form of a .tflite network")
     convert.add_argument("network", metavar="NAME_OR_FILE", help="a name from the list, or a file")
     convert.add_argument("out", metavar="OUT", help="the .onnx file to write")
+    build = commands.add_parser("build", help="build TensorRT engines ahead of time, also for GPUs elsewhere")
+    build.add_argument("names", metavar="NAME", nargs="*", help="which networks (default: all that a capture runs)")
+    build.add_argument("--compute-capability", metavar="LIST", help="for example 8.9 or 8.6,8.9 (default: of the GPU)")
+    build.add_argument("--engine", default="tensorrt_rtx", help="tensorrt_rtx (default) or tensorrt")
+    build.add_argument("--precision", metavar="LIST", default="f32", help="f32 (default), f16, bf16 or several: f32,f16")
+    build.add_argument("--out", metavar="FOLDER", help="write them here, to be carried to another machine")
     for command in (parser, *commands.choices.values()):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -261,6 +271,8 @@ def _models(words: list[str]) -> int:
     elif options.command == "add":
         info = registry.add(options.file, options.name, options.layout, options.role, options.licence)
         print(f"{info.name}: {info.path}")
+    elif options.command == "build":
+        _build(options)
     elif options.command == "convert":
         print(registry.convert(options.network, options.out))
     else:
@@ -268,6 +280,21 @@ def _models(words: list[str]) -> int:
 
         models_table()
     return 0
+
+
+def _build(options: argparse.Namespace) -> None:
+    from ..engines.engine_cache import folder
+    from .engines_ahead import build_engines
+
+    for line in build_engines(
+        options.names, engine=options.engine, compute_capability=options.compute_capability,
+        precision=options.precision, out=options.out,
+    ):  # fmt: skip
+        print(line, flush=True)
+    if options.out is None:
+        print(f"folder: {folder()}")
+    else:
+        print(f"folder: {options.out}; copy its files into the engines folder that hmcap doctor shows on the other machine")
 
 
 def _doctor(words: list[str]) -> int:
