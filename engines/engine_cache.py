@@ -10,6 +10,7 @@ Layout: 8 bytes magic, uint32 format version, uint32 length of the header, SHA-2
 the engine.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -40,7 +41,7 @@ _MOST_ENGINE = 2 << 30
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An engine, and the order of its inputs and outputs in the network it was built from (libraries keep their own)."""
+    """An engine, and the order of its inputs and outputs in the network's file (libraries keep one of their own)."""
 
     engine: bytes
     inputs: tuple[str, ...] = ()
@@ -105,7 +106,8 @@ def pack(key: Key, built: Built) -> bytes:
 
 
 def unpack(data: bytes, key: Key) -> Built:
-    """The engine in an entry's content. Raises ``ValueError``, with what is wrong, unless it is whole and for ``key``."""
+    """The engine in an entry's content. Raises ``ValueError``, with what is wrong, unless it is whole and for that
+    key."""
     if len(data) < _HEAD.size:
         raise ValueError("it is cut off")
     magic, version, length, digest = _HEAD.unpack_from(data)
@@ -140,10 +142,8 @@ def load(key: Key, say: Callable[[str], None]) -> Built | None:
     except (OSError, ValueError) as error:
         say(f"{path} cannot be used ({error}): building it anew.")
         return None
-    try:
-        os.utime(path)  # used now: what is used least goes first
-    except OSError:
-        pass  # a read-only folder is not pruned either
+    with contextlib.suppress(OSError):  # a read-only folder is not pruned either
+        os.utime(path)  # used now: what was not used for longest goes first
     return built
 
 

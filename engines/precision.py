@@ -90,9 +90,9 @@ class _Halver:
     def run(self) -> None:
         """Rewrite the graph."""
         heads = self._heads()
-        for node in self._graph.node:
+        for k, node in enumerate(self._graph.node):
             values = _value_inputs(node)
-            if id(node) not in heads and self._can_be_half(node, values):
+            if k not in heads and self._can_be_half(node, values):
                 self._write_half(node, values)
             else:
                 for name in (*node.input, *_read_inside(node)):
@@ -112,14 +112,15 @@ class _Halver:
         self._graph.value_info.extend(left)
 
     def _heads(self) -> set[int]:
-        """The last weighted layer before each output and all that comes after it."""
-        giver = {name: node for node in self._graph.node for name in node.output}
+        """Places of the last weighted layer before each output, and of all that comes after it."""
+        giver = {name: k for k, node in enumerate(self._graph.node) for name in node.output}
         heads, waiting = set[int](), list(self._outputs)
         while waiting:
-            node = giver.get(waiting.pop())
-            if node is None or id(node) in heads:
+            k = giver.get(waiting.pop())
+            if k is None or k in heads:
                 continue
-            heads.add(id(node))
+            heads.add(k)
+            node = self._graph.node[k]
             if not self._is_weighted(node):
                 waiting += [*node.input, *_read_inside(node)]
         return heads

@@ -89,7 +89,9 @@ class TensorRtEngine:
         self._fixed = all(n >= 0 for s in self.inputs for n in s.shape)
         self._shapes: dict[str, tuple[int, ...]] = {}
         greatest = {
-            s.name: s.shape if min(s.shape, default=0) >= 0 else tuple(self._engine.get_tensor_profile_shape(s.name, 0)[2])
+            s.name: s.shape
+            if min(s.shape, default=0) >= 0
+            else tuple(self._engine.get_tensor_profile_shape(s.name, 0)[2])
             for s in self.inputs
         }
         self._resize(greatest)
@@ -171,9 +173,8 @@ class TensorRtEngine:
             else:
                 graph.free()
         if refused is not None:
-            LOG.warning(
-                f"{self._path.name} runs without a recorded CUDA graph, a little slower: {' '.join(str(refused).split())}"
-            )
+            reason = " ".join(str(refused).split())
+            LOG.warning(f"{self._path.name} runs without a recorded CUDA graph, a little slower: {reason}")
 
     def _keep_compiled(self) -> None:
         """Write what the library compiled in the first run, where that is not on disk yet."""
@@ -188,7 +189,9 @@ class TensorRtEngine:
             engine_cache.store(key, Built(compiled))
         except OSError as error:
             folder = engine_cache.folder()
-            LOG.warning(f"What was compiled for {self._path.stem} cannot be kept in {folder}: {error.strerror or error}.")
+            LOG.warning(
+                f"What was compiled for {self._path.stem} cannot be kept in {folder}: {error.strerror or error}."
+            )
 
     def close(self) -> None:
         """Give the memory back; the engine cannot be run any more."""

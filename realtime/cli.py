@@ -142,7 +142,9 @@ def capture_parser() -> argparse.ArgumentParser:
     person.add_argument("--body", metavar="FILE", help="your SMPLX_NEUTRAL.npz in place of the built-in body")
 
     engine = parser.add_argument_group("engine")
-    engine.add_argument("--engine", metavar="NAME", help="auto (default), openvino, onnxruntime, tensorrt or tensorrt_rtx")
+    engine.add_argument(
+        "--engine", metavar="NAME", help="auto (default), openvino, onnxruntime, tensorrt or tensorrt_rtx"
+    )
     engine.add_argument(
         "--device", metavar="NAME", help="cpu (default), cuda, ...; one that does not come up is an error"
     )
@@ -254,7 +256,9 @@ def models_parser() -> argparse.ArgumentParser:
     build.add_argument("names", metavar="NAME", nargs="*", help="which networks (default: all that a capture runs)")
     build.add_argument("--compute-capability", metavar="LIST", help="for example 8.9 or 8.6,8.9 (default: of the GPU)")
     build.add_argument("--engine", default="tensorrt_rtx", help="tensorrt_rtx (default) or tensorrt")
-    build.add_argument("--precision", metavar="LIST", default="f32", help="f32 (default), f16, bf16 or several: f32,f16")
+    build.add_argument(
+        "--precision", metavar="LIST", default="f32", help="f32 (default), f16, bf16 or several: f32,f16"
+    )
     build.add_argument("--out", metavar="FOLDER", help="write them here, to be carried to another machine")
     for command in (parser, *commands.choices.values()):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -294,7 +298,7 @@ def _build(options: argparse.Namespace) -> None:
     if options.out is None:
         print(f"folder: {folder()}")
     else:
-        print(f"folder: {options.out}; copy its files into the engines folder that hmcap doctor shows on the other machine")
+        print(f"folder: {options.out}; copy its files into the engines folder that hmcap doctor shows over there")
 
 
 def _doctor(words: list[str]) -> int:

@@ -173,8 +173,8 @@ def open_networks(
     """Open the motion networks in ``weights`` (None: those that come with the package) on an engine.
 
     ``precision``: what they compute in, one of ``engines.PRECISIONS``. ``live``: whether frames will be pushed as they
-    come; an engine that is built for fixed sizes then is opened for those too. Raises UsageError for a look-ahead that they do not offer, HmcapError where the file is another one or the device
-    does not come up.
+    come; an engine that is built for fixed sizes then is opened for those too. Raises UsageError for a look-ahead that
+    they do not offer, HmcapError where the file is another one or the device does not come up.
     """
     # Imported here: opening a take or printing help must not load an inference library.
     from ..engines import open_engine

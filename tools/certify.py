@@ -62,7 +62,9 @@ LIMITS = {
     "body_median": Limit(0.1, "%", "median distance of body landmarks, per cent of body height"),
     "hand_median": Limit(0.1, "%", "median distance of hand landmarks, per cent of body height"),
     "seen_apart": Limit(1.0, "%", "frames in which one of the two sees a person and the other does not"),
-    "events": Limit(2.0, "%", f"frames in which a body landmark lies more than {EVENT_PERCENT:g} % of body height apart"),
+    "events": Limit(
+        2.0, "%", f"frames in which a body landmark lies more than {EVENT_PERCENT:g} % of body height apart"
+    ),
     "pa_median": Limit(3.0, "mm", "median distance of the joints of the motion, aligned"),
     "accel_ratio": Limit(1.05, "", "mean acceleration of the joints, of the one certified over the other"),
     "jitter_ratio": Limit(1.05, "", "mean jitter of the joints, of the one certified over the other"),
@@ -188,7 +190,9 @@ def compare(one: Run, other: Run) -> dict[str, float]:
 def exceeded(measures: dict[str, float]) -> list[str]:
     """Names of the limits that are not kept; what could not be measured is not kept either, but for hands, which a clip
     need not show."""
-    return [n for n, limit in LIMITS.items() if not measures[n] <= limit.most and (n != "hand_median" or measures[n] > 0)]
+    return [
+        n for n, limit in LIMITS.items() if not measures[n] <= limit.most and (n != "hand_median" or measures[n] > 0)
+    ]
 
 
 def report(clip: str, measures: dict[str, float], failed: Sequence[str]) -> str:

@@ -165,9 +165,7 @@ def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     """Whether a tensor's shape is the wanted one. Frames may be open, or one at a time; any other fixed number is not
     what chunks of any size can be cut into."""
     # some libraries report what they could not derive as -1
-    return len(found) == len(wanted) and all(
-        f in (-1, 1 if w == -1 else w) for f, w in zip(found, wanted, strict=True)
-    )
+    return len(found) == len(wanted) and all(f in (-1, 1 if w == -1 else w) for f, w in zip(found, wanted, strict=True))
 
 
 def _check_observed(observed: Observed) -> None:
