@@ -36,7 +36,9 @@ BACKENDS: dict[str, str] = {
     "tensorrt_rtx": ".tensorrt_rtx",
 }
 """Back end name -> module (relative to this package) that holds its ``BACKEND``, in the order ``auto`` asks them.
-A further back end is one module and one line here; the module is imported only when it is asked for."""
+A further back end is one module and one line here; the module is imported only when it is asked for. On ``cpu`` that is
+OpenVINO. On ``cuda`` it is ONNX Runtime where the build with CUDA is installed, which runs any network at once; else
+TensorRT, then TensorRT-RTX, which build engines first."""
 
 _INSTALL = {
     # Both builds fill the same package folder; whichever pip wrote last is the one that runs, hence the second command.

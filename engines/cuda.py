@@ -1,8 +1,9 @@
 """The few calls of NVIDIA's driver that running an engine takes: devices, memory, streams, graphs.
 
 By ctypes on the driver library itself, which comes with every driver and keeps old entry points alive: nothing is to be
-installed, compiled or matched to a CUDA version. (The bindings on the package index are tied to one major version of
-CUDA, weigh tens of megabytes and are under NVIDIA's own licence; what is needed here are two dozen functions.)
+installed, compiled or matched to a CUDA version. (Bindings exist, ``cuda-bindings``, Apache-2.0, 31 MB; each release is
+for one major version of CUDA, which the driver and the other libraries would have to agree on, for the two dozen
+functions that are needed here.)
 """
 
 import contextlib
@@ -19,7 +20,8 @@ _CC_MAJOR, _CC_MINOR = 75, 76
 _NON_BLOCKING = 1
 _CAPTURE_THREAD_LOCAL = 1
 """Capture mode in which other threads may go on allocating memory."""
-_PRIMARY_FLAGS_PORTABLE = 1
+_PORTABLE = 1
+"""Pinned for every context."""
 
 
 class CudaError(Exception):
@@ -74,9 +76,13 @@ class Driver:
         """Number of devices."""
         return self._integer("cuDeviceGetCount")
 
+    def handle(self, index: int) -> int:
+        """The driver's own name of device ``index``."""
+        return self._integer("cuDeviceGet", index)
+
     def gpu(self, index: int) -> Gpu:
         """What device ``index`` is. Raises :class:`CudaError` where there is none of that number."""
-        device = self._integer("cuDeviceGet", index)
+        device = self.handle(index)
         name = ctypes.create_string_buffer(256)
         self.call("cuDeviceGetName", name, len(name), device)
         major, minor = (self._integer("cuDeviceGetAttribute", at, device) for at in (_CC_MAJOR, _CC_MINOR))
@@ -107,7 +113,7 @@ class Device:
         self._driver = driver()
         self.gpu = self._driver.gpu(index)
         context = ctypes.c_void_p()
-        self._driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self.gpu.index)
+        self._driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._driver.handle(index))
         self._context = context
 
     @contextlib.contextmanager
@@ -140,12 +146,12 @@ class Buffer:
         cuda.call("cuMemAlloc_v2", ctypes.byref(self.pointer), ctypes.c_size_t(self.nbytes))
         try:
             size = ctypes.c_size_t(self.nbytes)
-            cuda.call("cuMemHostAlloc", ctypes.byref(self._host), size, _PRIMARY_FLAGS_PORTABLE)
+            cuda.call("cuMemHostAlloc", ctypes.byref(self._host), size, _PORTABLE)
         except CudaError:
             cuda.call("cuMemFree_v2", self.pointer)
             raise
         memory = (ctypes.c_char * self.nbytes).from_address(self._host.value or 0)
-        self._flat = np.frombuffer(memory, dtype, int(np.prod(shape, dtype=np.int64)))
+        self._flat = np.frombuffer(memoryview(memory).cast("B"), dtype, int(np.prod(shape, dtype=np.int64)))
 
     @property
     def address(self) -> int:

@@ -180,10 +180,10 @@ class TensorRtEngine:
         """Write what the library compiled in the first run, where that is not on disk yet."""
         if self._jit is None:
             return
-        key = self._jit_key()
-        compiled = bytes(self._jit.serialize())
+        key, memory = self._jit_key(), self._jit.serialize()
+        compiled = b"" if memory is None else bytes(memory)
         kept = engine_cache.load(key, LOG.warning)
-        if kept is not None and kept.engine == compiled:
+        if not compiled or (kept is not None and kept.engine == compiled):
             return
         try:
             engine_cache.store(key, Built(compiled))

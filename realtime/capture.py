@@ -175,7 +175,8 @@ class _Run:
         display.say(f"{source.name}: {size}" + (f", {source.expected_frames} frames" if source.expected_frames else ""))
         display.say(f"camera: {describe(self.camera)}")
         names = sorted({f"{e['backend']} on {e['device']}" for e in engines.values()})
-        display.say(f"networks: {', '.join(names)}")
+        computing = "" if choices.precision == "f32" else f", {choices.precision}"
+        display.say(f"networks: {', '.join(names)}{computing}")
 
     def file(self) -> CaptureResult:
         """Pass 1, pass 2, exports."""

@@ -178,7 +178,7 @@ def compare(one: Run, other: Run) -> dict[str, float]:
     for name, at in (("median", 50), ("p95", 95), ("max", 100)):
         out[f"pa_{name}"] = float(np.percentile(apart_mm, at)) if apart_mm.size else float("nan")
     frames = np.arange(len(one.joints_m))
-    near = (np.abs(frames[:, None] - events) <= NEAR_S * one.fps).any(axis=1)
+    near = np.any(np.abs(frames[:, None] - events) <= NEAR_S * one.fps, axis=1)
     for name, run in (("", one), ("_other", other)):
         joints = np.where(near[:, None, None], np.nan, run.joints_m)
         centred = joints - joints[:, :1]
