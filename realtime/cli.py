@@ -1,11 +1,12 @@
 """The ``hmcap`` command."""
 
 import argparse
+import contextlib
 import difflib
 import logging
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points, version
 from typing import Any, NoReturn
 
@@ -182,8 +183,23 @@ def _capture(words: list[str]) -> int:
         return 2
     options = vars(parser.parse_args(words))
     quiet, _ = options.pop("quiet"), options.pop("debug")
-    if quiet:
-        logging.getLogger("hmcap").setLevel(logging.ERROR)
+    with _log_level(logging.ERROR if quiet else logging.NOTSET):
+        return _captured(options, quiet)
+
+
+@contextlib.contextmanager
+def _log_level(level: int) -> Iterator[None]:
+    """What the library says by itself (an engine that is built) is at least this grave."""
+    log = logging.getLogger("hmcap")
+    before = log.level
+    log.setLevel(level)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _captured(options: dict[str, Any], quiet: bool) -> int:
     video, webcam = options.pop("video", None), options.pop("webcam", None)
     if (video is None) == (webcam is None):
         found = "both" if video is not None else "neither"

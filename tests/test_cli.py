@@ -61,7 +61,7 @@ def stages(monkeypatch):
 
     live = SimpleNamespace(push=lambda proxies: stand([proxies], None)[0])
     monkeypatch.setattr(capture, "_open_landmarks", lambda choices: Landmarks())
-    monkeypatch.setattr(capture, "_open_motion", lambda choices: SimpleNamespace(
+    monkeypatch.setattr(capture, "_open_motion", lambda choices, **_: SimpleNamespace(
         engines={}, solve=solve, live=lambda camera, *_: SimpleNamespace(
             push=lambda proxies: dataclasses.replace(live.push(proxies), camera=camera)
         ),
@@ -274,7 +274,7 @@ def test_an_interrupt_is_one_line_and_code_1(stages, video, capsys, monkeypatch)
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(capture, "_open_motion", lambda choices: SimpleNamespace(engines={}, solve=interrupt))
+    monkeypatch.setattr(capture, "_open_motion", lambda choices, **_: SimpleNamespace(engines={}, solve=interrupt))
     code, _, err = run(capsys, "--video", video)
     assert code == 1
     assert f"hmcap export {video.with_suffix('.hmcap')}" in err
