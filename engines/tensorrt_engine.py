@@ -20,8 +20,8 @@ from .tensorrt_library import Library
 class TensorRtEngine:
     """One network on one GPU (safe to call from several threads, one after the other).
 
-    The first call runs plainly, so that the library can set itself up; where all sizes are fixed, the second is
-    recorded (copies in, network, copies out) and each later one launches that recording.
+    The first call runs plainly, so that the library can set itself up; where all sizes are fixed, the same is then
+    recorded (copies in, network, copies out), and each later call launches the recording.
     """
 
     def __init__(self, path: Path, library: Library, built: Built, key: Key, device: Device) -> None:
@@ -40,7 +40,7 @@ class TensorRtEngine:
         except CudaError as error:
             raise self._error(f"be set up on {device.gpu.name}", str(error)) from error
         self._graph: Graph | None = None
-        self._runs = 0
+        self._first = True
 
     def _open(self, built: Built) -> None:
         trt = self._library.module
@@ -129,18 +129,18 @@ class TensorRtEngine:
                 self._resize({name: value.shape for name, value in values.items()})
                 for name, value in values.items():
                     np.copyto(self._buffers[name].host(value.shape), value)
-                if self._fixed and self._runs == 1:
-                    self._record()
                 if self._graph is not None:
                     self._graph.launch(self._stream)
                 else:
                     self._queue()
                 self._stream.wait()
+                if self._first and self._fixed:
+                    self._record()
             except CudaError as error:
                 raise self._error(f"run on {self._device.gpu.name}", str(error)) from error
-            self._runs += 1
-            if self._runs == 1:
+            if self._first:
                 self._keep_compiled()
+            self._first = False
             return {s.name: self._buffers[s.name].host(self._shapes[s.name]).copy() for s in self.outputs}
 
     def _queue(self) -> None:

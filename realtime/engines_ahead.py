@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..engines import PRECISIONS, Profile, cuda, engine_cache
 from ..engines.landmarks.stage import DEFAULT_MODELS, PAIR
-from ..engines.registry import resolve
+from ..engines.registry import fetch, resolve
 from ..engines.store import explained
 from ..engines.tensorrt_build import Target, build, key_of
 from ..engines.tensorrt_library import FLAVOURS, Library, check_target, load, parse_capability
@@ -49,6 +49,7 @@ def networks(names: Sequence[str] = ()) -> list[tuple[str, Path, Profile | None]
     if unknown:
         raise UsageError(f"Unknown network {', '.join(map(repr, unknown))}: expected some of {', '.join(known)}.")
     wanted = names or known
+    fetch([name for name in wanted if name != MOTION])  # at once: one by one, each would download the wheel of all
     out: list[tuple[str, Path, Profile | None]] = []
     for name in (n for n in known if n in wanted and n != MOTION):
         path = resolve(name)

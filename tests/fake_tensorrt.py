@@ -143,7 +143,8 @@ class FakeContext:
         return True
 
     def get_tensor_shape(self, name: str):
-        free = max((s[0] for s in self.shapes.values()), default=1)
+        ins = self.engine.ins
+        free = max((s[k] for n, s in self.shapes.items() for k in range(len(s)) if ins[n][k] < 0), default=1)
         return [free if n < 0 else n for n in self.engine.get_tensor_shape(name)]
 
     def set_tensor_address(self, name: str, address: int) -> bool:

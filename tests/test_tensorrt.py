@@ -9,15 +9,19 @@ import numpy as np
 import onnx
 import pytest
 from fake_tensorrt import GPU, FakeDevice, FakeTrt
-from hmcap.engines import BACKENDS, EngineOptions, Profile, cuda, engine_cache, open_engine
+from hmcap.engines import BACKENDS, EngineOptions, Profile, available, cuda, engine_cache, open_engine
 from hmcap.engines import tensorrt as tensorrt_module
 from hmcap.engines import tensorrt_library as library_module
+from hmcap.engines.backends import choose_backend
 from hmcap.engines.engine_cache import Built, Key
 from hmcap.engines.tensorrt_build import Target, build, engine_for, key_of, open_sizes
 from hmcap.engines.tensorrt_library import FLAVOURS, check_target, load, parse_capability
 from hmcap.models.errors import HmcapError
+from hmcap.models.streaming.stream import MotionNetwork
 from hmcap.realtime import doctor, engines_ahead
 from hmcap.realtime.cli import main
+from hmcap.realtime.motion import open_networks
+from motion_graphs import INFO, seen_at_random, write_small_graph
 from onnx import TensorProto, helper
 
 RTX = FLAVOURS["tensorrt_rtx"]
@@ -62,7 +66,8 @@ def trt(monkeypatch):
     monkeypatch.setattr(library_module, "present", lambda flavour: True)
     monkeypatch.setattr(tensorrt_module, "present", lambda flavour: True)
     monkeypatch.setattr(cuda, "gpus", lambda: (GPU,))
-    monkeypatch.setattr(cuda, "Device", lambda index: FakeDevice(fake))
+    device = FakeDevice(fake)
+    monkeypatch.setattr(cuda, "Device", lambda index: device)
     yield fake
     load.cache_clear()
 
@@ -154,7 +159,6 @@ def test_profiles_and_content_tell_keys_apart(network, trt):
     assert len(keys) == 4
     ahead = key_of(library, network, "f32", None, Target((8, 9)))
     assert ahead == key_of(library, network, "f32", None, target)  # built elsewhere, found here
-    network.write_bytes(network.read_bytes() + b"")
     classic = key_of(load("tensorrt"), network, "f32", None, target)
     assert classic.compute_capability == "8.9, Test RTX"  # tuned on that model
 
@@ -365,6 +369,23 @@ def test_automatic_choice(trt):
     """The processor's engine is as before; on cuda, TensorRT comes after an ONNX Runtime that has it."""
     assert list(BACKENDS) == ["openvino", "onnxruntime", "tensorrt", "tensorrt_rtx"]
     assert tensorrt_module.devices(RTX) == ("cuda",)
+    assert choose_backend("auto", "cpu").name == "openvino"
+    with_cuda = "cuda" in available()["onnxruntime"]
+    assert choose_backend("auto", "cuda").name == ("onnxruntime" if with_cuda else "tensorrt")
+
+
+def test_live_motion_has_an_engine_of_its_own(tmp_path, trt):
+    path = write_small_graph(tmp_path / "motion.onnx")
+    way = open_networks(path, backend="tensorrt_rtx", device="cuda", live=True)
+    assert {n: next(s.shape[1] for s in e.inputs if s.name == "xy") for n, e in way.engines.items()} == {
+        "motion": -1,
+        "motion_live": 1,
+    }
+    want = MotionNetwork(open_engine(path, backend="onnxruntime"), INFO, INFO.lookaheads[0]).push(seen_at_random(4))
+    for engine in way.engines.values():
+        got = MotionNetwork(engine, INFO, INFO.lookaheads[0]).push(seen_at_random(4))
+        np.testing.assert_allclose(got.R_local, want.R_local, atol=1e-5)
+        np.testing.assert_allclose(got.root_cam_m, want.root_cam_m, atol=1e-5)
 
 
 def test_options_carry_precision_and_profile():
