@@ -22,11 +22,23 @@ class Backend:
     """Lower-case names of the devices that the library reports on this machine; empty when it is not installed."""
     open: Callable[[Path, EngineOptions], Engine]
     """Raises :class:`HmcapError` when that device, or that precision on it, does not come up."""
+    absent: Callable[[str], str] | None = None
+    """Why a device is not among :attr:`devices`, in words for :func:`device_error`; None where there is no more to say
+    than that."""
+    builds: bool = False
+    """Whether it builds engines for the sizes of a :class:`Profile`, so that every network wants one."""
 
 
-BACKENDS: dict[str, str] = {"openvino": ".openvino", "onnxruntime": ".ort"}
+BACKENDS: dict[str, str] = {
+    "openvino": ".openvino",
+    "onnxruntime": ".ort",
+    "tensorrt": ".tensorrt",
+    "tensorrt_rtx": ".tensorrt_rtx",
+}
 """Back end name -> module (relative to this package) that holds its ``BACKEND``, in the order ``auto`` asks them.
-A further back end is one module and one line here; the module is imported only when it is asked for."""
+A further back end is one module and one line here; the module is imported only when it is asked for. On ``cpu`` that is
+OpenVINO. On ``cuda`` it is ONNX Runtime where the build with CUDA is installed, which runs any network at once; else
+TensorRT, then TensorRT-RTX, which build engines first."""
 
 _INSTALL = {
     # Both builds fill the same package folder; whichever pip wrote last is the one that runs, hence the second command.
@@ -62,6 +74,8 @@ def device_error(backend: str, device: str, reason: str) -> HmcapError:
     kind = _kind(device)
     built_in = any(kind == _kind(d) for devices in available().values() for d in devices)
     step = _REPAIR.get(kind) if built_in else _INSTALL.get(kind)
+    if backend in BACKENDS and get_backend(backend).absent is not None:  # the reason says what to type
+        step = None
     hint = f" To {'repair' if built_in else 'add'} it: {step}." if step else ""
     return HmcapError(
         f"Expected to run on device {device!r} with engine {backend!r}, but {reason.strip().rstrip('.')}."
@@ -135,6 +149,8 @@ def choose_backend(backend: str, device: str) -> Backend:
     kind = _kind(device)
     if backend != "auto":
         chosen = get_backend(backend)
+        if chosen.absent is not None and kind not in map(_kind, chosen.devices()):
+            raise device_error(backend, device, chosen.absent(device))
         if not chosen.devices():
             raise device_error(backend, device, "that library is not installed or does not load")
         if kind not in map(_kind, chosen.devices()):
@@ -169,16 +185,16 @@ def check_feeds(feeds: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...], 
     return out
 
 
-def pick_outputs(options: EngineOptions, count: int, network: str) -> tuple[int, ...]:
+def pick_outputs(outputs: tuple[int, ...] | None, count: int, network: str) -> tuple[int, ...]:
     """Positions of the outputs to compute, of a network that has ``count``.
 
     Raises :class:`HmcapError` where one is asked for that the network has not got.
     """
-    if options.outputs is None:
+    if outputs is None:
         return tuple(range(count))
-    if any(not 0 <= i < count for i in options.outputs):
+    if any(not 0 <= i < count for i in outputs):
         raise HmcapError(
-            f"Expected {network} to have the outputs {list(options.outputs)} (counted from 0), found {count} outputs. "
+            f"Expected {network} to have the outputs {list(outputs)} (counted from 0), found {count} outputs. "
             "Fetch the right file with: hmcap models fetch"
         )
-    return options.outputs
+    return outputs

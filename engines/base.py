@@ -56,7 +56,7 @@ class Engine(Protocol):
     """A network that is loaded and ready on one device."""
 
     backend: str
-    """``openvino`` or ``onnxruntime`` (further back ends register in ``engines.open_engine``)."""
+    """A name of ``engines.BACKENDS``."""
     device: str
     """The device or provider that really runs the network, asked from the library after loading."""
     inputs: tuple[TensorSpec, ...]

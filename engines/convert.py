@@ -2,10 +2,11 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from ..models.errors import HmcapError, UsageError
 from .backends import pick_outputs
-from .base import EngineOptions
+from .base import Profile
 from .store import atomic_write, explained, models_folder
 from .tflite_reader import MAX_FILE_BYTES
 
@@ -29,26 +30,53 @@ def read_network_file(path: Path) -> bytes:
         ) from error
 
 
-def tflite_file_to_onnx(path: Path) -> bytes:
-    """The serialised ONNX model of a ``.tflite`` file. Raises :class:`HmcapError`."""
+def tflite_file_to_onnx(path: Path, batch: int = 1) -> bytes:
+    """The serialised ONNX model of a ``.tflite`` file, for ``batch`` images at once. Raises :class:`HmcapError`."""
     from .tflite_onnx import tflite_to_onnx  # the onnx package takes a moment to import, and few runs need it
 
-    return tflite_to_onnx(read_network_file(path), path.name).SerializeToString()
+    return tflite_to_onnx(read_network_file(path), path.name, batch).SerializeToString()
 
 
-def onnx_for(path: Path) -> str | bytes:
+def network_model(path: Path, profile: Profile | None = None, outputs: tuple[int, ...] | None = None) -> Any:
+    """The ``onnx.ModelProto`` of a ``.tflite`` or ``.onnx`` file; the first with the batch that ``profile`` fixes.
+
+    ``outputs``: positions of those to keep, with what they need; all by default. Raises :class:`HmcapError` for a file
+    that is not a network, or has not got such outputs.
+    """
+    import onnx
+
+    from .user_files import check_onnx
+
+    if path.suffix.lower() == ".tflite":
+        data = onnx_for(path, batch_of(profile))
+        model = onnx.load(data) if isinstance(data, str) else onnx.load_model_from_string(data)
+    else:
+        data = read_network_file(path)
+        check_onnx(data, path.name)
+        model = onnx.load_model_from_string(data)
+    return model if outputs is None else with_outputs(model, outputs, path.name)
+
+
+def batch_of(profile: Profile | None) -> int:
+    """Images at once that a profile fixes; 1 where it does not say."""
+    return 1 if profile is None else profile.fixed.get("batch", 1)
+
+
+def onnx_for(path: Path, batch: int = 1) -> str | bytes:
     """The ONNX form of a ``.tflite`` file for a session to open: the path of a cached file, or the model itself.
+
+    ``batch``: images at once, written into inputs and outputs.
 
     The cache is ``converted/`` in the models folder, keyed by the content of the source and checked by the content of
     the result. Where the folder cannot be written (a prepared read-only one), the model is handed over in memory.
     """
     source = hashlib.sha256(read_network_file(path)).hexdigest()[:32]
     folder = models_folder() / "converted"
-    stem = f"{source}-v{CONVERTER_VERSION}"
+    stem = f"{source}-v{CONVERTER_VERSION}" + (f"b{batch}" if batch != 1 else "")
     for cached in folder.glob(f"{stem}-*.onnx"):
         if cached.stem.rpartition("-")[2] == hashlib.sha256(cached.read_bytes()).hexdigest()[:32]:
             return str(cached)
-    model = tflite_file_to_onnx(path)
+    model = tflite_file_to_onnx(path, batch)
     cached = folder / f"{stem}-{hashlib.sha256(model).hexdigest()[:32]}.onnx"
     try:
         atomic_write(cached, model)
@@ -57,15 +85,12 @@ def onnx_for(path: Path) -> str | bytes:
     return str(cached)
 
 
-def with_outputs(model: str | bytes, options: EngineOptions, name: str) -> bytes:
-    """An ONNX model (path or serialised) with the outputs that ``options`` want only, and only what they need."""
-    import onnx
+def with_outputs(model: Any, outputs: tuple[int, ...], name: str) -> Any:
+    """The part of an ``onnx.ModelProto`` that leads to some of its outputs."""
     from onnx.utils import Extractor
 
-    whole = onnx.load(model) if isinstance(model, str) else onnx.load_model_from_string(model)
-    inputs, outputs = ([value.name for value in values] for values in (whole.graph.input, whole.graph.output))
-    wanted = [outputs[i] for i in pick_outputs(options, len(outputs), name)]
-    return Extractor(whole).extract_model(inputs, wanted).SerializeToString()
+    given, found = ([value.name for value in values] for values in (model.graph.input, model.graph.output))
+    return Extractor(model).extract_model(given, [found[i] for i in pick_outputs(outputs, len(found), name)])
 
 
 def convert_file(source: Path, out: Path) -> Path:

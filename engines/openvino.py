@@ -68,7 +68,7 @@ class OpenVinoEngine:
                 f"Expected a network that OpenVINO can read, but {path} is not one: {_last_line(error)}. "
                 "Fetch it again with: hmcap models fetch, or try --engine onnxruntime."
             ) from error
-        wanted = pick_outputs(options, len(model.outputs), path.name)
+        wanted = pick_outputs(options.outputs, len(model.outputs), path.name)
         if len(wanted) < len(model.outputs):
             results = [model.outputs[i].node for i in wanted]
             model = import_openvino().Model(results, model.get_parameters(), model.get_friendly_name())

@@ -57,13 +57,9 @@ class OrtEngine:
     def __init__(self, path: Path, options: EngineOptions) -> None:
         ort = import_onnxruntime()
         device, threads = options.device, options.threads
-        if options.precision != "f32":
-            raise device_error(self.backend, device, f"it computes in f32 there, and {options.precision} was asked for")
-        model: str | bytes = str(path)
-        if path.suffix.lower() == ".tflite":
-            from .convert import onnx_for
-
-            model = onnx_for(path)
+        if options.precision == "bf16":
+            raise device_error(self.backend, device, "it computes in f32 or f16 there, and bf16 was asked for")
+        model = _graph(path, options)
         session_options = ort.SessionOptions()
         session_options.log_severity_level = 4
         if threads is not None:
@@ -79,15 +75,8 @@ class OrtEngine:
             session_options.enable_mem_pattern = False
             session_options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         note = _preload_cuda(ort) if kind == "cuda" else ""
-
         try:
-            if options.outputs is not None:
-                from .convert import with_outputs
-
-                model = with_outputs(model, options, path.name)
             session = ort.InferenceSession(model, session_options, providers=[(provider, provider_options)])
-        except HmcapError:
-            raise
         except Exception as error:  # the library raises its own exception classes, without a common base
             if kind != "cpu":
                 raise device_error(self.backend, device, f"the library says: {first_line(error)}") from error
@@ -111,6 +100,27 @@ class OrtEngine:
         values = check_feeds(feeds, self.inputs, self._path.name)
         with self._lock:
             return dict(zip(self._names, self._session.run(self._names, values), strict=True))
+
+
+def _graph(path: Path, options: EngineOptions) -> str | bytes:
+    """The graph to open: the file itself where it can be, else what is converted from it.
+
+    Half precision is written into the graph, so that it is the same one that TensorRT is given. Where a processor has
+    no arithmetic for it, the library computes in single and rounds what each operator gives.
+    """
+    if options.precision != "f32" or options.outputs is not None:
+        from .convert import network_model
+        from .precision import lowered
+
+        model = network_model(path, options.profile, options.outputs)
+        if options.precision != "f32":
+            model = lowered(model, options.precision, doubles=False)
+        return model.SerializeToString()
+    if path.suffix.lower() == ".tflite":
+        from .convert import batch_of, onnx_for
+
+        return onnx_for(path, batch_of(options.profile))
+    return str(path)
 
 
 def _preload_cuda(ort: Any) -> str:

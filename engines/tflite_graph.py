@@ -24,6 +24,8 @@ class GraphBuilder:
     """The ONNX graph under construction (mutable: it exists only while one file is converted)."""
 
     network: Network
+    batch: int = 1
+    """Leading dimension of everything that is computed; 1 in the file itself."""
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: list[onnx.TensorProto] = field(default_factory=list)
     value_infos: list[onnx.ValueInfoProto] = field(default_factory=list)
@@ -43,6 +45,18 @@ class GraphBuilder:
     def shape(self, i: int) -> tuple[int, ...]:
         """The declared shape of tensor ``i`` in the file's layout."""
         return self.network.tensors[i].shape if i >= 0 else ()
+
+    def target(self, y: int, x: int) -> tuple[int, ...]:
+        """The shape that tensor ``y`` is to take from ``x`` in the graph, the batch in front."""
+        return self._batched(self.shape(y)) if self.value(x) is None else self.shape(y)
+
+    def _batched(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A computed tensor's shape with the graph's batch in place of the file's 1."""
+        if self.batch == 1:
+            return tuple(shape)
+        if not shape or shape[0] != 1:
+            raise Malformed(f"a tensor of shape {shape}, which has no batch in front,")
+        return (self.batch, *shape[1:])
 
     def value(self, i: int) -> np.ndarray | None:
         """The constant behind tensor ``i`` (float16 widened, sparse storage expanded once), or None."""
@@ -128,7 +142,8 @@ class GraphBuilder:
         if i in self._plain or i in self._nchw or len(tensor.data):
             raise Malformed(f"a tensor that is computed twice ({i})")
         (self._nchw if nchw else self._plain)[i] = name
-        shape = [tensor.shape[k] for k in TO_NCHW] if nchw else list(tensor.shape)
+        whole = self._batched(tensor.shape)
+        shape = [whole[k] for k in TO_NCHW] if nchw else list(whole)
         self.value_infos.append(helper.make_tensor_value_info(name, _elem(tensor.dtype), shape))
 
     def _fresh(self) -> str:
@@ -140,7 +155,9 @@ class GraphBuilder:
         boundary = []
         for group in (self.network.inputs, self.network.outputs):
             tensors = [self.network.tensors[i] for i in group]
-            boundary.append([helper.make_tensor_value_info(t.name, _elem(t.dtype), t.shape) for t in tensors])
+            shapes = [self._batched(t.shape) for t in tensors]
+            infos = zip(tensors, shapes, strict=True)
+            boundary.append([helper.make_tensor_value_info(t.name, _elem(t.dtype), shape) for t, shape in infos])
         for i in self.network.outputs:
             self.nodes.append(helper.make_node("Identity", [self.plain(i)], [self.network.tensors[i].name]))
         graph = helper.make_graph(

@@ -20,8 +20,11 @@ _NO_OPTIONS = Table(memoryview(bytes(8)), 4)
 """An empty option table: every field has its default."""
 
 
-def tflite_to_onnx(data: bytes, name: str) -> onnx.ModelProto:
+def tflite_to_onnx(data: bytes, name: str, batch: int = 1) -> onnx.ModelProto:
     """Convert the bytes of a ``.tflite`` file; ``name`` is what messages call it.
+
+    ``batch``: images at once, the leading dimension of every input and output, which the file itself fixes to 1. Each
+    image is computed by itself; a network that mixes that dimension with others is refused.
 
     Raises :class:`HmcapError` for a damaged file, a quantised network, or an operator that has no conversion here (the
     message names it). The result has passed ``onnx.checker`` with full shape inference.
@@ -34,7 +37,7 @@ def tflite_to_onnx(data: bytes, name: str) -> onnx.ModelProto:
             "Run this network with --engine openvino, or bring a floating-point or .onnx export of it."
         )
     try:
-        builder = GraphBuilder(network)
+        builder = GraphBuilder(network, batch)
         for op in network.operators:
             if op.code not in OPERATORS:
                 what = f"custom operator {op.custom_name!r}" if op.code == 32 else f"operator number {op.code}"
@@ -50,6 +53,11 @@ def tflite_to_onnx(data: bytes, name: str) -> onnx.ModelProto:
                 raise Malformed(f"an operator {label} that does not fit its tensors ({error})") from error
         return builder.model(name)
     except (Malformed, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        if batch != 1:
+            raise HmcapError(
+                f"Expected a network that can take {batch} images at once, but {name} holds "
+                f"{str(error).strip().splitlines()[0]}. Run it on one image at a time."
+            ) from error
         raise HmcapError(
             f"Expected a consistent TensorFlow Lite network, but {name} holds {str(error).strip().splitlines()[0]}. "
             "The file is damaged or of a kind that cannot be converted: fetch or export it again."
@@ -227,7 +235,7 @@ def _resize(mode: str, align_at: int) -> Callable[[GraphBuilder, Operator, Table
         nearest = "round_prefer_ceil" if align or half else "floor"
         extra: dict[str, Any] = {"nearest_mode": nearest} if mode == "nearest" else {}
         n, h, w, c = b.shape(y)
-        inputs = [b.nchw(x), "", "", b.ints(n, c, h, w)]
+        inputs = [b.nchw(x), "", "", b.ints(n * b.batch, c, h, w)]
         b.put(y, b.node("Resize", inputs, mode=mode, coordinate_transformation_mode=how, **extra), nchw=True)
 
     return convert
@@ -237,7 +245,7 @@ def _reshape(b: GraphBuilder, op: Operator, o: Table) -> None:
     x, _, y = _single(op, 2)
     if math.prod(b.shape(x)) != math.prod(b.shape(y)):
         raise Malformed(f"a reshape from {b.shape(x)} to {b.shape(y)}")
-    b.put(y, b.node("Reshape", [b.plain(x), b.ints(*b.shape(y))]))
+    b.put(y, b.node("Reshape", [b.plain(x), b.ints(*b.target(y, x))]))
 
 
 def _depth_to_space(b: GraphBuilder, op: Operator, o: Table) -> None:
@@ -259,7 +267,7 @@ def _fully_connected(b: GraphBuilder, op: Operator, o: Table) -> None:
     inputs = [rows, b.const(weight), *([b.plain(bias)] if bias >= 0 else [])]
     name = b.node("Gemm", inputs, transB=1)
     if b.shape(y) != (math.prod(b.shape(y)[:-1]), weight.shape[0]):
-        name = b.node("Reshape", [name, b.ints(*b.shape(y))])
+        name = b.node("Reshape", [name, b.ints(*b.target(y, x))])
     b.put(y, _activation(b, name, o.integer(0, "<b")))
 
 
@@ -289,10 +297,12 @@ def _strided_slice(b: GraphBuilder, op: Operator, o: Table) -> None:
             end[k], step[k] = begin[k] + 1, 1
         elif o.integer(1) >> k & 1:
             end[k] = size if step[k] > 0 else -size - 1
+    if b.value(x) is None and (begin[:1], end[:1], step[:1]) == ([0], [1], [1]) and not o.integer(4) & 1:
+        end[0] = b.batch  # the one image of the file: all of them
     inputs = [b.plain(x), b.ints(*begin), b.ints(*end), b.ints(*range(len(begin))), b.ints(*step)]
     name = b.node("Slice", inputs)
     if o.integer(4):
-        name = b.node("Reshape", [name, b.ints(*b.shape(y))])
+        name = b.node("Reshape", [name, b.ints(*b.target(y, x))])
     b.put(y, name)
 
 

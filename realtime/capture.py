@@ -152,7 +152,7 @@ class _Run:
         self.landmarks = parts.landmarks or open_landmarks(choices)
         # a caller who brings all that a run needs of it waits for no weights
         brought = parts.solve is not None and (parts.motion is not None or not source.live)
-        self.motion = SolverMotion() if brought else open_motion(choices)
+        self.motion = SolverMotion() if brought else open_motion(choices, live=source.live)
         self.solve = parts.solve or self.motion.solve
         self.parts = parts
         self.warnings: list[str] = []
@@ -176,7 +176,8 @@ class _Run:
         display.say(f"{source.name}: {size}" + (f", {source.expected_frames} frames" if source.expected_frames else ""))
         display.say(f"camera: {describe(self.camera)}")
         names = sorted({f"{e['backend']} on {e['device']}" for e in engines.values()})
-        display.say(f"networks: {', '.join(names)}")
+        computing = "" if choices.precision == "f32" else f", {choices.precision}"
+        display.say(f"networks: {', '.join(names)}{computing}")
         for part, network in choices.networks().items():
             display.say(f"{part} landmarks: {network['name']} ({network['layout']})")
 

@@ -1,10 +1,12 @@
 """The ``hmcap`` command."""
 
 import argparse
+import contextlib
 import difflib
+import logging
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points, version
 from typing import Any, NoReturn
 
@@ -23,7 +25,7 @@ Full-body motion capture from one camera: body, hands and feet in world space.
   hmcap --video dance.mp4 --export bvh            dance.bvh beside the input
   hmcap --video sample --export bvh,npz --overlay sample_overlay.mp4
   hmcap export dance.hmcap --to bvh,npz           write files from a recorded take
-  hmcap models list|fetch|add|convert             network weights and sample clips
+  hmcap models list|fetch|add|convert|build       network weights, sample clips, engines for NVIDIA GPUs
   hmcap eval                                      accuracy on footage with truth, beside peers
   hmcap doctor                                    what this machine can use
 """
@@ -141,11 +143,14 @@ def capture_parser() -> argparse.ArgumentParser:
     person.add_argument("--body", metavar="FILE", help="your SMPLX_NEUTRAL.npz in place of the built-in body")
 
     engine = parser.add_argument_group("engine")
-    engine.add_argument("--engine", metavar="NAME", help="auto (default), openvino or onnxruntime")
+    engine.add_argument(
+        "--engine", metavar="NAME", help="auto (default), openvino, onnxruntime, tensorrt or tensorrt_rtx"
+    )
     engine.add_argument(
         "--device", metavar="NAME", help="cpu (default), cuda, ...; one that does not come up is an error"
     )
     engine.add_argument("--threads", metavar="N", type=int, help="CPU threads of each network")
+    engine.add_argument("--precision", metavar="KIND", help="f32 (default), f16 or bf16, where the device has it")
 
     engine.add_argument(
         "--body-network", metavar="NAME", help="body landmarks by a network of your own, from: hmcap models add"
@@ -183,6 +188,23 @@ def _capture(words: list[str]) -> int:
         return 2
     options = vars(parser.parse_args(words))
     quiet, _ = options.pop("quiet"), options.pop("debug")
+    with _log_level(logging.ERROR if quiet else logging.NOTSET):
+        return _captured(options, quiet)
+
+
+@contextlib.contextmanager
+def _log_level(level: int) -> Iterator[None]:
+    """What the library says by itself (an engine that is built) is at least this grave."""
+    log = logging.getLogger("hmcap")
+    before = log.level
+    log.setLevel(level)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _captured(options: dict[str, Any], quiet: bool) -> int:
     video, webcam = options.pop("video", None), options.pop("webcam", None)
     if (video is None) == (webcam is None):
         found = "both" if video is not None else "neither"
@@ -254,6 +276,14 @@ def models_parser() -> argparse.ArgumentParser:
     convert = commands.add_parser("convert", help="write the ONNX form of a .tflite network")
     convert.add_argument("network", metavar="NAME_OR_FILE", help="a name from the list, or a file")
     convert.add_argument("out", metavar="OUT", help="the .onnx file to write")
+    build = commands.add_parser("build", help="build TensorRT engines ahead of time, also for GPUs elsewhere")
+    build.add_argument("names", metavar="NAME", nargs="*", help="which networks (default: all that a capture runs)")
+    build.add_argument("--compute-capability", metavar="LIST", help="for example 8.9 or 8.6,8.9 (default: of the GPU)")
+    build.add_argument("--engine", default="tensorrt_rtx", help="tensorrt_rtx (default) or tensorrt")
+    build.add_argument(
+        "--precision", metavar="LIST", default="f32", help="f32 (default), f16, bf16 or several: f32,f16"
+    )
+    build.add_argument("--out", metavar="FOLDER", help="write them here, to be carried to another machine")
     for command in (parser, *commands.choices.values()):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -269,6 +299,8 @@ def _models(words: list[str]) -> int:
     elif options.command == "add":
         info = registry.add(options.file, options.name, options.layout, options.role, options.licence, options.peak)
         print(f"{info.name}: {info.path}" + (f" ({info.layout})" if info.layout else ""))
+    elif options.command == "build":
+        _build(options)
     elif options.command == "convert":
         print(registry.convert(options.network, options.out))
     else:
@@ -276,6 +308,21 @@ def _models(words: list[str]) -> int:
 
         models_table()
     return 0
+
+
+def _build(options: argparse.Namespace) -> None:
+    from ..engines.engine_cache import folder
+    from .engines_ahead import build_engines
+
+    for line in build_engines(
+        options.names, engine=options.engine, compute_capability=options.compute_capability,
+        precision=options.precision, out=options.out,
+    ):  # fmt: skip
+        print(line, flush=True)
+    if options.out is None:
+        print(f"folder: {folder()}")
+    else:
+        print(f"folder: {options.out}; copy its files into the engines folder that hmcap doctor shows over there")
 
 
 def _doctor(words: list[str]) -> int:

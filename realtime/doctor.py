@@ -12,10 +12,11 @@ from av.codec import codecs_available
 from rich.console import Console
 from rich.table import Table
 
-from ..engines import registry
+from ..engines import cuda, engine_cache, registry
 from ..engines.backends import available
 from ..engines.landmarks.stage import DEFAULT_MODELS
 from ..engines.store import models_folder
+from ..engines.tensorrt_library import FLAVOURS, load, present, unavailable
 from ..models.body import load_body
 from ..models.errors import HmcapError
 from .overlay import open_renderer
@@ -102,8 +103,12 @@ def _packages() -> Check:
 def _engines() -> list[Check]:
     checks: list[Check] = []
     for name, devices in available().items():
+        if name in FLAVOURS:
+            checks.append(_tensorrt(name, devices))
+            continue
         text = ", ".join(devices) if devices else f"not installed (pip install {name})"
         checks.append(("ok" if devices else "note", f"engine {name}", text))
+    checks += _engine_cache()
     builds = list(_installed(_ORT_BUILDS))
     if len(builds) > 1:
         checks.append((
@@ -114,6 +119,32 @@ def _engines() -> list[Check]:
     if not any(devices for devices in available().values()):
         checks.append(("missing", "engine", "no engine at all: pip install --force-reinstall hmcap"))
     return checks
+
+
+def _tensorrt(name: str, devices: tuple[str, ...]) -> Check:
+    flavour = FLAVOURS[name]
+    if not present(flavour):
+        return "note", f"engine {name}", f"not installed ({flavour.install})"
+    try:
+        number = load(name).version
+    except HmcapError as error:
+        return "note", f"engine {name}", str(error)
+    if not devices:
+        return "note", f"engine {name}", f"{number}, but {unavailable(flavour)}"
+    gpus = "; ".join(
+        f"{device}: {gpu.name}, compute capability {gpu.compute_capability[0]}.{gpu.compute_capability[1]}"
+        for device, gpu in zip(devices, cuda.gpus(), strict=True)
+    )
+    return "ok", f"engine {name}", f"{number}, driver for CUDA {cuda.gpus()[0].driver}; {gpus}"
+
+
+def _engine_cache() -> list[Check]:
+    """Where built engines lie; nothing to say where there are none and nothing builds any."""
+    found = engine_cache.entries()
+    if not found and not any(present(flavour) for flavour in FLAVOURS.values()):
+        return []
+    size = sum(size for _, size in found) / 1e6
+    return [("ok", "built engines", f"{len(found)} ({size:.0f} MB) in {engine_cache.folder()}")]
 
 
 def _models() -> Check:

@@ -15,7 +15,7 @@ from ..models.solver.settings import SolverSettings
 from .loop import MotionStage
 
 if TYPE_CHECKING:
-    from ..engines.base import Engine
+    from ..engines.base import Engine, Profile
     from ..models.streaming.graph_info import GraphInfo
 
 DEFAULT_MOTION = "networks"
@@ -24,6 +24,9 @@ MOTIONS = ("networks", "solver")
 """The two ways: trained networks, or the classical solver."""
 WEIGHTS_FILE = "motion_base.onnx"
 """The networks that come with the package, in ``hmcap.models.data``."""
+
+TAKE_FRAMES = (1, 128, 256)
+"""Fewest, usual and most frames of a take that the networks are given at once."""
 
 CPU_BACKEND = "onnxruntime"
 """What runs the networks on a CPU unless the user says otherwise: many small operations one frame at a time, in which
@@ -93,11 +96,13 @@ class NetworkMotion:
     info: "GraphInfo"
     look_ahead: int | None = None
     """Frames; None for the most that the weights offer in whole takes, and for the fewest live."""
+    live_engine: "Engine | None" = None
+    """What runs them live, where another engine than that for whole takes is faster."""
 
     @property
     def engines(self) -> dict[str, "Engine"]:
-        """The one graph."""
-        return {"motion": self.engine}
+        """The one graph, once or twice."""
+        return {"motion": self.engine} | ({} if self.live_engine is None else {"motion_live": self.live_engine})
 
     @property
     def solve(self) -> Solve:
@@ -130,7 +135,7 @@ class NetworkMotion:
         from ..models.streaming.world_settings import WorldSettings
 
         ahead = min(self.info.lookaheads) if self.look_ahead is None else self.look_ahead
-        network = MotionNetwork(self.engine, self.info, ahead)
+        network = MotionNetwork(self.live_engine or self.engine, self.info, ahead)
         return LiveMotion(camera, network, WorldSettings(height_m=settings.height_m), model=model)
 
 
@@ -148,6 +153,13 @@ def weights_file(weights: str | Path | None = None) -> Path:
     return path
 
 
+def profiles() -> "tuple[Profile, Profile]":
+    """The sizes the networks are run with: ``take`` for whole takes, ``live`` for frames as they come."""
+    from ..engines.base import Profile
+
+    return Profile("take", {"frames": TAKE_FRAMES}), Profile("live", {"frames": (1, 1, 1)})
+
+
 def open_networks(
     weights: str | Path | None = None,
     look_ahead: int | None = None,
@@ -155,14 +167,18 @@ def open_networks(
     backend: str = "auto",
     device: str = "cpu",
     threads: int | None = None,
+    precision: str = "f32",
+    live: bool = False,
 ) -> NetworkMotion:
     """Open the motion networks in ``weights`` (None: those that come with the package) on an engine.
 
-    Raises UsageError for a look-ahead that they do not offer, HmcapError where the file is another one or the device
-    does not come up.
+    ``precision``: what they compute in, one of ``engines.PRECISIONS``. ``live``: whether frames will be pushed as they
+    come; an engine that is built for fixed sizes then is opened for those too. Raises UsageError for a look-ahead that
+    they do not offer, HmcapError where the file is another one or the device does not come up.
     """
     # Imported here: opening a take or printing help must not load an inference library.
     from ..engines import open_engine
+    from ..engines.backends import choose_backend
     from ..models.streaming.graph_info import read_graph_info
     from ..models.streaming.stream import check_interface
 
@@ -172,6 +188,16 @@ def open_networks(
         info.check_ahead(look_ahead)
     if (backend, device) == ("auto", "cpu"):
         backend, threads = CPU_BACKEND, threads or CPU_THREADS
-    engine = open_engine(path, backend=backend, device=device, threads=threads)
-    check_interface(engine, info)
-    return NetworkMotion(engine, info, look_ahead)
+
+    def opened(profile: "Profile") -> "Engine":
+        engine = open_engine(
+            path, backend=backend, device=device, threads=threads, precision=precision, profile=profile
+        )
+        check_interface(engine, info)
+        return engine
+
+    take_sizes, live_sizes = profiles()
+    engine = opened(take_sizes)
+    # Elsewhere one engine takes any number of frames in one call, which costs little more than one frame.
+    apart = live and choose_backend(backend, device).builds
+    return NetworkMotion(engine, info, look_ahead, opened(live_sizes) if apart else None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..engines.base import PRECISIONS
 from ..engines.landmarks.tracking import check_subject
 from ..models.body import load_body
 from ..models.errors import HmcapError, UsageError
@@ -36,11 +37,13 @@ class CaptureOptions:
     """Keep a take of a webcam capture (a file always keeps one)."""
 
     engine: str = "auto"
-    """Inference back end: ``auto``, ``openvino``, ``onnxruntime``."""
+    """Inference back end: ``auto``, ``openvino``, ``onnxruntime``, ``tensorrt``, ``tensorrt_rtx``."""
     device: str = "cpu"
     """Device that the networks must run on; one that does not come up is an error."""
     threads: int | None = None
     """CPU threads of each network; None lets the engine choose."""
+    precision: str = "f32"
+    """What the networks compute in: ``f32``, ``f16``, ``bf16``; what the device cannot do is an error."""
 
     body_network: str | None = None
     """Landmark network of your own for the body, under the name that ``hmcap models add`` gave it."""
@@ -88,6 +91,8 @@ class CaptureOptions:
         self.export_options()
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"--threads takes a whole number, 1 or more; found {self.threads}.")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"--precision takes one of {', '.join(PRECISIONS)}; found {self.precision!r}.")
         self._check_motion()
         low, high = HEIGHT_LIMITS_M
         if self.height_m is not None and not low <= self.height_m <= high:
@@ -154,6 +159,7 @@ class CaptureOptions:
             "threads",
             "body_network",
             "hand_network",
+            "precision",
             "motion",
             "look_ahead",
         )

@@ -37,14 +37,16 @@ def open_landmarks(choices: CaptureOptions) -> LandmarkStage:
         backend=choices.engine,
         device=choices.device,
         threads=landmark_threads(choices),
+        precision=choices.precision,
         subject=choices.subject,
         body_network=choices.body_network,
         hand_network=choices.hand_network,
     )
 
 
-def open_motion(choices: CaptureOptions) -> Motion:
-    """The motion stage that was asked for. Raises HmcapError where its networks or the device do not come up."""
+def open_motion(choices: CaptureOptions, live: bool = False) -> Motion:
+    """The motion stage that was asked for, one that is to run live too with ``live``. Raises HmcapError where its
+    networks or the device do not come up."""
     if choices.motion == "solver":
         return SolverMotion()
     return open_networks(
@@ -53,4 +55,6 @@ def open_motion(choices: CaptureOptions) -> Motion:
         backend=choices.engine,
         device=choices.device,
         threads=choices.threads,
+        precision=choices.precision,
+        live=live,
     )

@@ -63,7 +63,7 @@ def stages(monkeypatch):
 
     live = SimpleNamespace(push_all=lambda proxies: stand(proxies, None))
     monkeypatch.setattr(capture, "open_landmarks", lambda choices: Landmarks())
-    monkeypatch.setattr(capture, "open_motion", lambda choices: SimpleNamespace(
+    monkeypatch.setattr(capture, "open_motion", lambda choices, **_: SimpleNamespace(
         engines={}, solve=solve, live=lambda camera, *_: SimpleNamespace(
             push_all=lambda proxies: [dataclasses.replace(m, camera=camera) for m in live.push_all(proxies)]
         ),
@@ -276,7 +276,7 @@ def test_an_interrupt_is_one_line_and_code_1(stages, video, capsys, monkeypatch)
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(capture, "open_motion", lambda choices: SimpleNamespace(engines={}, solve=interrupt))
+    monkeypatch.setattr(capture, "open_motion", lambda choices, **_: SimpleNamespace(engines={}, solve=interrupt))
     code, _, err = run(capsys, "--video", video)
     assert code == 1
     assert f"hmcap export {video.with_suffix('.hmcap')}" in err

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .geometry import Roi, roi_from_points, wrap_angle
-from .networks import Body, Hand, HandModule, HandRecrop
+from .networks import Body, Hand, HandModule, HandPairNetwork, HandRecrop
 
 _WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
 _PALM = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]
@@ -133,8 +133,9 @@ def due(misses: int) -> bool:
 class HandTracker:
     """Runs the hand networks on both hands of one person and remembers where each hand was."""
 
-    def __init__(self, recrop: HandRecrop, landmarks: HandModule) -> None:
-        self._recrop, self._landmarks = recrop, landmarks
+    def __init__(self, recrop: HandRecrop, landmarks: HandModule, pair: HandPairNetwork | None = None) -> None:
+        """``pair``: runs both hands in one call, where both are to be looked at."""
+        self._recrop, self._landmarks, self._pair = recrop, landmarks, pair
         self.reset()
 
     def reset(self) -> None:
@@ -172,7 +173,12 @@ class HandTracker:
 
         Where the hand network does not see one, the body network's own landmarks of it count, if it has any.
         """
-        found = [None if roi is None else self._landmarks(image, roi) for roi in regions]
+        seen = [roi for roi in regions if roi is not None]
+        found: Sequence[Hand | None]
+        if self._pair is not None and len(seen) == 2:
+            found = self._pair(image, seen)
+        else:
+            found = [None if roi is None else self._landmarks(image, roi) for roi in regions]
         hands = [_first_believable(pair, body, side) for side, pair in enumerate(zip(found, body.hands, strict=True))]
         hands = drop_twin(hands, body)
         for side in (0, 1):

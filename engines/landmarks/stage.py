@@ -11,7 +11,7 @@ import numpy as np
 from ...models.errors import HmcapError
 from ...models.proxies import Proxies
 from ..backends import open_engine
-from ..base import Engine
+from ..base import Engine, Profile
 from .geometry import Roi
 from .hands import HandTracker
 from .mapping import to_proxies
@@ -23,6 +23,7 @@ from .networks import (
     BodyNetwork,
     HandModule,
     HandNetwork,
+    HandPairNetwork,
     HandRecrop,
     PersonDetector,
     thumbnail,
@@ -40,6 +41,15 @@ DEFAULT_MODELS: dict[str, str] = {
     "hand_landmark": "hand_landmark_full",
 }
 """Module -> name in the model registry."""
+
+
+OUTPUTS: dict[str, tuple[int, ...]] = {"pose_landmark": BODY_OUTPUTS}
+"""Module -> positions of the outputs that are used, where those are not all."""
+HAND_PAIR = "hand_landmark_pair"
+"""Key of the engine that runs both hands in one call; on a CPU that gains nothing, and there is none."""
+PAIR = Profile("pair", {"batch": (2, 2, 2)})
+"""Its sizes."""
+_PAIR_BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +95,21 @@ class LandmarkStage:
         body: BodyModule | None = None,
         hand: HandModule | None = None,
     ) -> None:
-        """``engines``: one for each of :data:`MODULES`; ``body`` and ``hand`` stand for the modules pose_landmark and
-        hand_landmark, which then need none."""
+        """``engines``: one for each of :data:`MODULES`, and perhaps one for :data:`HAND_PAIR`; ``body`` and ``hand``
+        stand for the modules pose_landmark and hand_landmark, which then need none."""
         own = {"pose_landmark": body, "hand_landmark": hand}
         engines = {**engines, **{m: module.engine for m, module in own.items() if module is not None}}
         missing = [m for m in MODULES if m not in engines]
         if missing:
             raise HmcapError(f"Expected an engine for each of {', '.join(MODULES)}; missing: {', '.join(missing)}.")
-        self.engines = {m: engines[m] for m in MODULES}
+        self.engines = {m: engines[m] for m in (*MODULES, HAND_PAIR) if m in engines}
         self.last_times_s = {}
         self._subject = check_subject(subject)
         self._detect = PersonDetector(self.engines["pose_detection"])
         self._body = body or BodyNetwork(self.engines["pose_landmark"])
-        hand = hand or HandNetwork(self.engines["hand_landmark"])
-        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), hand)
+        pair = HandPairNetwork(self.engines[HAND_PAIR]) if hand is None and HAND_PAIR in self.engines else None
+        one = hand or HandNetwork(self.engines["hand_landmark"])
+        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), one, pair)
         self.reset()
 
     @classmethod
@@ -108,6 +119,7 @@ class LandmarkStage:
         backend: str = "auto",
         device: str = "cpu",
         threads: int | None = None,
+        precision: str = "f32",
         models: Mapping[str, str | Path] | None = None,
         subject: Subject = "largest",
         body_network: str | None = None,
@@ -117,8 +129,8 @@ class LandmarkStage:
 
         ``models`` replaces single entries of :data:`DEFAULT_MODELS`: module name -> registry name, or path of a file.
         ``body_network`` and ``hand_network``: names of networks of the user's (``hmcap models add``) with one of the
-        layouts of :mod:`.mmpose`, in place of pose_landmark and hand_landmark. Raises :class:`HmcapError` where a
-        network, engine or device does not come up.
+        layouts of :mod:`.mmpose`, in place of pose_landmark and hand_landmark. ``precision``: what they compute in, one
+        of ``engines.PRECISIONS``. Raises :class:`HmcapError` where a network, engine or device does not come up.
         """
         from ..registry import REGISTRY, fetch, resolve
 
@@ -135,16 +147,23 @@ class LandmarkStage:
         fetch([str(c) for c in chosen.values() if str(c) in REGISTRY])
         paths = {m: Path(c) if Path(c).suffix else resolve(str(c)) for m, c in chosen.items()}
 
-        def engine(path: Path, outputs: Sequence[int] | None = None) -> Engine:
-            return open_engine(path, backend=backend, device=device, threads=threads, outputs=outputs)
+        def opened(path: Path, outputs: Sequence[int] | None = None, profile: Profile | None = None) -> Engine:
+            return open_engine(
+                path, backend=backend, device=device, threads=threads, precision=precision, outputs=outputs,
+                profile=profile,
+            )  # fmt: skip
 
-        wanted = {"pose_landmark": BODY_OUTPUTS}
-        engines = {m: engine(p, wanted.get(m)) for m, p in paths.items()}
+        engines = {m: opened(p, OUTPUTS.get(m)) for m, p in paths.items()}
+        # An .onnx file says itself how many images it takes; ours are converted for as many as are asked for.
+        if hand is None and paths["hand_landmark"].suffix.lower() == ".tflite":
+            one = engines["hand_landmark"]
+            if one.backend in _PAIR_BACKENDS and one.device.startswith("cuda"):
+                engines[HAND_PAIR] = opened(paths["hand_landmark"], profile=PAIR)
         return cls(
             engines,
             subject=subject,
-            body=None if body is None else MmposeBody(engine(resolve(body[0].name)), body[1]),
-            hand=None if hand is None else MmposeHand(engine(resolve(hand[0].name)), hand[1]),
+            body=None if body is None else MmposeBody(opened(resolve(body[0].name)), body[1]),
+            hand=None if hand is None else MmposeHand(opened(resolve(hand[0].name)), hand[1]),
         )
 
     def reset(self) -> None:

@@ -81,6 +81,8 @@ class MotionNetwork:
         self.ahead = info.check_ahead(ahead)
         check_interface(engine, info)
         self._engine = engine
+        fixed = next(tuple(t.shape)[1] for t in engine.inputs if t.name == "xy")
+        self._most = MOST_FRAMES if fixed < 1 else fixed
         shape = next(tuple(t.shape) for t in engine.inputs if t.name == "ahead")
         self._one_hot = np.array([n == ahead for n in info.lookaheads], np.float32).reshape(shape)
         self.reset()
@@ -99,7 +101,8 @@ class MotionNetwork:
         """
         _check_observed(observed)
         frames = len(observed.xy)
-        parts = [self._run(observed.map(lambda a, i=i: a[i : i + MOST_FRAMES])) for i in range(0, frames, MOST_FRAMES)]
+        most = self._most
+        parts = [self._run(observed.map(lambda a, i=i: a[i : i + most])) for i in range(0, frames, most)]
         return joined(parts, self.info.num_betas)
 
     def finish(self) -> Estimate:
@@ -159,9 +162,10 @@ def check_interface(engine: Engine, info: GraphInfo) -> None:
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether a tensor's shape is the wanted one. A fixed number of frames is not: chunks are of any size."""
+    """Whether a tensor's shape is the wanted one. Frames may be open, or one at a time; any other fixed number is not
+    what chunks of any size can be cut into."""
     # some libraries report what they could not derive as -1
-    return len(found) == len(wanted) and all(f in (-1, w) for f, w in zip(found, wanted, strict=True))
+    return len(found) == len(wanted) and all(f in (-1, 1 if w == -1 else w) for f, w in zip(found, wanted, strict=True))
 
 
 def _check_observed(observed: Observed) -> None:

@@ -53,7 +53,7 @@ class Pipeline:
         self.setup, self.choices = setup, choices
         self.times = Times()
         self.landmarks = ClockedLandmarks(open_landmarks(choices), self.times)
-        self.motion = clocked_motion(open_motion(choices), self.times)
+        self.motion = clocked_motion(open_motion(choices, live=True), self.times)
         self.body = load_body()
 
     @property
