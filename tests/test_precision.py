@@ -1,6 +1,7 @@
 """Half precision in graphs: close numbers, single where it matters, the same inputs and outputs; batches; certify."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -235,7 +236,7 @@ def test_a_pair_runs_only_where_both_hands_are_looked_at():
     tracker = HandTracker(None, lambda image, roi: asked.append("one"), pair)  # pyright: ignore[reportArgumentType]
     roi = Roi(1, 1, 1, 0)
     for regions in ([roi, roi], [roi, None], [None, None], [None, roi]):
-        tracker.landmarks(np.zeros((2, 2, 3), np.uint8), None, regions)  # pyright: ignore[reportArgumentType]
+        tracker.landmarks(np.zeros((2, 2, 3), np.uint8), SimpleNamespace(hands=(None, None)), regions)  # pyright: ignore
     assert asked == [2, "one", "one"]
 
 

@@ -389,7 +389,7 @@ def test_live_motion_has_an_engine_of_its_own(tmp_path, trt):
 
 
 def test_options_carry_precision_and_profile():
-    options = EngineOptions("cuda", None, "f16", FRAMES)
+    options = EngineOptions("cuda", None, "f16", profile=FRAMES)
     assert options.profile is not None
     assert options.profile.fixed == {}
     assert engine_cache.profile_text(FRAMES) == "take frames=1..2..4"
@@ -401,7 +401,7 @@ def test_options_carry_precision_and_profile():
 
 
 def test_models_build_fills_the_cache_that_the_run_reads(network, trt, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(engines_ahead, "networks", lambda names: [("net", network, None)])
+    monkeypatch.setattr(engines_ahead, "networks", lambda names: [("net", network, None, None)])
     assert main(["models", "build", "--compute-capability", "8.9,12.0", "--precision", "f32,f16"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[:4] for line in printed[:-1]] == [

@@ -28,9 +28,9 @@ class LiveRotations:
         self._velocity_rad_s += _share(s.live_speed_hz) * (turn * RATE_HZ - self._velocity_rad_s)
         cutoff = s.live_cutoff_hz + s.live_cutoff_per_rad * np.linalg.norm(self._velocity_rad_s, axis=-1)
         # What the networks give is orthonormal to their precision; a first-order mend keeps the product so.
-        R = self._R @ axis_angle_to_matrix(_share(cutoff)[:, None] * turn)
-        self._R = 1.5 * R - 0.5 * R @ (R.transpose(0, 2, 1) @ R)
-        return self._R.copy()
+        turned = self._R @ axis_angle_to_matrix(_share(cutoff)[:, None] * turn)
+        self._R = smooth = 1.5 * turned - 0.5 * turned @ (turned.transpose(0, 2, 1) @ turned)
+        return smooth.copy()
 
 
 def _share(cutoff_hz: float | np.ndarray) -> np.ndarray:

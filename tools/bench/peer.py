@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ...models.errors import HmcapError, UsageError
 from .records import PeerTime, Spread
@@ -82,7 +82,7 @@ class Peer:
                 return json.loads(rest)
         self._failed()
 
-    def _failed(self) -> Any:
+    def _failed(self) -> NoReturn:
         _, said = self._process.communicate()
         lines = [line.strip() for line in said.splitlines() if line.strip()] or ["nothing"]
         raise HmcapError(

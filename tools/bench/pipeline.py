@@ -149,7 +149,7 @@ def throughput(pipeline: Pipeline, clip: Clip, peer: Peer | None) -> Throughput:
             halt(stats.frames)
     pipeline.times.clear()
     frames, hands = stats.frames - before[0], arrivals.hands - before[1]
-    return Throughput(frames, hands, *spent, None if peer is None else peer.result())
+    return Throughput(frames, hands, spent[0], spent[1], None if peer is None else peer.result())
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class Networks:
         if not self.live:
             return networks.solve(list(proxies), camera, settings=settings, model=load_body(), progress=None)
         stage = networks.live(camera, settings, load_body())
-        return [stage.push(p) for p in proxies]
+        return [stage.push_all([p])[0] for p in proxies]
 
 
 NETWORKS: dict[str, Callable[[Context], Method]] = {
