@@ -95,6 +95,7 @@ def open_engine(
     device: str = "cpu",
     threads: int | None = None,
     precision: str = "f32",
+    streams: int = 1,
     outputs: Sequence[int] | None = None,
     profile: Profile | None = None,
     warm_up: bool = True,
@@ -106,8 +107,9 @@ def open_engine(
     several). There is no fall-back from one device to another: what was asked for comes up, or
     :class:`HmcapError` says what the machine offers. ``threads``: CPU threads; ``None`` leaves it to the library.
     ``precision``: what the network computes in, of :data:`PRECISIONS`; other than ``f32`` moves landmarks: measure how
-    far. ``outputs``: positions of those that are wanted, all by default. ``profile``: the sizes that will be asked for,
-    of a network with open ones. ``warm_up``: run once on zeros, so that the first frame is not the slow one.
+    far. ``streams``: calls that may run at the same time, on threads of their own each. ``outputs``: positions of those
+    that are wanted, all by default. ``profile``: the sizes that will be asked for, of a network with open ones.
+    ``warm_up``: run once on zeros, so that the first frame is not the slow one.
 
     Inputs and outputs keep the network's own names, layout (NHWC for ``.tflite``) and type on every back end, and
     the arrays returned belong to the caller.
@@ -121,8 +123,9 @@ def open_engine(
         raise HmcapError(f"Expected a network at {path}, but there is no such file. Fetch it with: hmcap models fetch")
     if precision not in PRECISIONS:
         raise UsageError(f"Unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}.")
+    wanted = None if outputs is None else tuple(outputs)
     engine = choose_backend(backend, device).open(
-        path, EngineOptions(device, threads, precision, None if outputs is None else tuple(outputs), profile)
+        path, EngineOptions(device, threads, precision, streams, wanted, profile)
     )
     if warm_up:
         try:

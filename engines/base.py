@@ -44,6 +44,8 @@ class EngineOptions:
     """CPU threads; ``None`` leaves it to the library."""
     precision: str = "f32"
     """One of :data:`PRECISIONS`."""
+    streams: int = 1
+    """Calls that may run at the same time; each has ``threads`` of its own. More wait for their turn."""
     outputs: tuple[int, ...] | None = None
     """Positions of the outputs that are wanted; what serves the others alone is not computed. ``None``: all."""
     profile: Profile | None = None

@@ -93,12 +93,12 @@ class OrtEngine:
         self.outputs = tuple(_spec(node) for node in session.get_outputs())
         self._names = [spec.name for spec in self.outputs]
         self._path, self._session = path, session
-        self._lock = threading.Lock()
+        self._turns = threading.Semaphore(options.streams)
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once: every input by name in, every output by name out (owned by the caller)."""
         values = check_feeds(feeds, self.inputs, self._path.name)
-        with self._lock:
+        with self._turns:
             return dict(zip(self._names, self._session.run(self._names, values), strict=True))
 
 

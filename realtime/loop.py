@@ -4,6 +4,7 @@ The stages are plain objects; this module only wires them. A live source keeps o
 drops; a file never drops. An exception in any thread ends the run, closes the sinks and reaches the caller.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ T = TypeVar("T")
 QUEUE_SIZE = 3
 """Frames waiting between two stages of a file run; decoded 4K frames are 25 MB each."""
 _JOIN_S = 20.0
+_SWITCH_S = 0.001
 
 
 class Seen(Protocol):
@@ -163,7 +165,7 @@ class CaptureLoop:
                 sink.open(header)
             self._started = time.perf_counter()
             threads += self._threads()
-            with one_picture_thread():
+            with shared_processor():
                 for thread in threads:
                     thread.start()
                 while not self._finished.wait(tick_s):
@@ -295,14 +297,20 @@ class CaptureLoop:
 
 
 @contextmanager
-def one_picture_thread() -> Iterator[None]:
-    """OpenCV's own threads are set aside: its operations here are short, and run beside other stages."""
-    before = cv2.getNumThreads()
+def shared_processor() -> Iterator[None]:
+    """Settings of the process that let stages side by side run freely; as they were afterwards.
+
+    OpenCV's own threads are set aside: its operations here are short. And a stage that waits for the interpreter gets
+    it after a millisecond, not five.
+    """
+    threads, interval_s = cv2.getNumThreads(), sys.getswitchinterval()
     cv2.setNumThreads(1)
+    sys.setswitchinterval(_SWITCH_S)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        cv2.setNumThreads(threads)
+        sys.setswitchinterval(interval_s)
 
 
 def _until_ended(get: Callable[[], T]) -> Iterator[T]:

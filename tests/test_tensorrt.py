@@ -389,7 +389,7 @@ def test_live_motion_has_an_engine_of_its_own(tmp_path, trt):
 
 
 def test_options_carry_precision_and_profile():
-    options = EngineOptions("cuda", None, "f16", profile=FRAMES)
+    options = EngineOptions("cuda", precision="f16", profile=FRAMES)
     assert options.profile is not None
     assert options.profile.fixed == {}
     assert engine_cache.profile_text(FRAMES) == "take frames=1..2..4"

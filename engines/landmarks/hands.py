@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
 
 import numpy as np
 
@@ -133,9 +134,16 @@ def due(misses: int) -> bool:
 class HandTracker:
     """Runs the hand networks on both hands of one person and remembers where each hand was."""
 
-    def __init__(self, recrop: HandRecrop, landmarks: HandModule, pair: HandPairNetwork | None = None) -> None:
-        """``pair``: runs both hands in one call, where both are to be looked at."""
-        self._recrop, self._landmarks, self._pair = recrop, landmarks, pair
+    def __init__(
+        self,
+        recrop: HandRecrop,
+        landmarks: HandModule,
+        pair: HandPairNetwork | None = None,
+        helper: Executor | None = None,
+    ) -> None:
+        """Where both hands are to be looked at, ``pair`` runs both in one call, or ``helper`` one while the other runs
+        on the caller's thread; without either, one after the other."""
+        self._recrop, self._landmarks, self._pair, self._helper = recrop, landmarks, pair, helper
         self.reset()
 
     def reset(self) -> None:
@@ -177,6 +185,9 @@ class HandTracker:
         found: Sequence[Hand | None]
         if self._pair is not None and len(seen) == 2:
             found = self._pair(image, seen)
+        elif self._helper is not None and len(seen) == 2:
+            right = self._helper.submit(self._landmarks, image, seen[1])
+            found = [self._landmarks(image, seen[0]), right.result()]
         else:
             found = [None if roi is None else self._landmarks(image, roi) for roi in regions]
         hands = [_first_believable(pair, body, side) for side, pair in enumerate(zip(found, body.hands, strict=True))]

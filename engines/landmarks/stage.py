@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +95,11 @@ class LandmarkStage:
         subject: Subject = "largest",
         body: BodyModule | None = None,
         hand: HandModule | None = None,
+        side_by_side: bool = False,
     ) -> None:
         """``engines``: one for each of :data:`MODULES`, and perhaps one for :data:`HAND_PAIR`; ``body`` and ``hand``
-        stand for the modules pose_landmark and hand_landmark, which then need none."""
+        stand for the modules pose_landmark and hand_landmark, which then need none. ``side_by_side``: the engine for
+        hands takes two calls at the same time."""
         own = {"pose_landmark": body, "hand_landmark": hand}
         engines = {**engines, **{m: module.engine for m, module in own.items() if module is not None}}
         missing = [m for m in MODULES if m not in engines]
@@ -109,7 +112,8 @@ class LandmarkStage:
         self._body = body or BodyNetwork(self.engines["pose_landmark"])
         pair = HandPairNetwork(self.engines[HAND_PAIR]) if hand is None and HAND_PAIR in self.engines else None
         one = hand or HandNetwork(self.engines["hand_landmark"])
-        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), one, pair)
+        helper = ThreadPoolExecutor(1, "hmcap-hand") if side_by_side else None
+        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), one, pair, helper)
         self.reset()
 
     @classmethod
@@ -147,13 +151,16 @@ class LandmarkStage:
         fetch([str(c) for c in chosen.values() if str(c) in REGISTRY])
         paths = {m: Path(c) if Path(c).suffix else resolve(str(c)) for m, c in chosen.items()}
 
-        def opened(path: Path, outputs: Sequence[int] | None = None, profile: Profile | None = None) -> Engine:
+        def opened(
+            path: Path, module: str = "", outputs: Sequence[int] | None = None, profile: Profile | None = None
+        ) -> Engine:
             return open_engine(
                 path, backend=backend, device=device, threads=threads, precision=precision, outputs=outputs,
-                profile=profile,
+                profile=profile, streams=2 if side_by_side and module == "hand_landmark" else 1,
             )  # fmt: skip
 
-        engines = {m: opened(p, OUTPUTS.get(m)) for m, p in paths.items()}
+        side_by_side = device.lower() == "cpu"
+        engines = {m: opened(p, m, OUTPUTS.get(m)) for m, p in paths.items()}
         # An .onnx file says itself how many images it takes; ours are converted for as many as are asked for.
         if hand is None and paths["hand_landmark"].suffix.lower() == ".tflite":
             one = engines["hand_landmark"]
@@ -163,7 +170,8 @@ class LandmarkStage:
             engines,
             subject=subject,
             body=None if body is None else MmposeBody(opened(resolve(body[0].name)), body[1]),
-            hand=None if hand is None else MmposeHand(opened(resolve(hand[0].name)), hand[1]),
+            hand=None if hand is None else MmposeHand(opened(resolve(hand[0].name), "hand_landmark"), hand[1]),
+            side_by_side=side_by_side,
         )
 
     def reset(self) -> None:

@@ -61,7 +61,7 @@ def _time_bars(axes, bars: Sequence[tuple[str, ClipTime]]) -> None:
 
 def _rate_bars(axes, bars: Sequence[tuple[str, ClipTime]]) -> None:
     for row, (_, clip) in enumerate(bars, start=1):
-        axes.barh(row - 0.17, clip.fps, height=0.3, color="#1c8fc1", label="hmcap, all at once" if row == 1 else None)
+        axes.barh(row - 0.17, clip.fps, height=0.3, color="#1c8fc1", label="hmcap, a file" if row == 1 else None)
         if clip.peer is not None:
             label = clip.peer.name if row == 1 else None
             axes.barh(row + 0.17, clip.peer.fps, height=0.3, color="#b8c0c8", label=label)

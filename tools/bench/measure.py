@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ...engines.base import Engine
 from ...models.errors import HmcapError
-from ...realtime.loop import one_picture_thread
+from ...realtime.loop import shared_processor
 from ...realtime.motion import weights_file
 from ...realtime.options import CaptureOptions
 from ...realtime.stages import cores
 from .alone import engine_alone, input_of, noise, share_of_initialiser
 from .peer import Peer
-from .pipeline import WARM_UP_FRAMES, Clip, Pipeline, as_file, delay, one_by_one, throughput
+from .pipeline import WARM_UP_FRAMES, Clip, Pipeline, as_file, as_live, delay, one_by_one
 from .records import ClipTime, ModuleTime, Setup, SetupTime, Spread
 
 ALONE_S = 0.7
@@ -33,7 +33,7 @@ def measure_setup(
 ) -> SetupTime:
     """Every figure of one setup. Raises HmcapError where an engine, a clip or the peer does not come up."""
     choices = CaptureOptions(engine=setup.engine, device=setup.device, threads=setup.threads, motion=motion)
-    with one_picture_thread():
+    with shared_processor():
         pipeline = Pipeline(setup, choices)
         say(f"{setup.title}: networks alone")
         alone = alone_times(pipeline, alone_s)
@@ -73,17 +73,17 @@ def measure_clip(pipeline: Pipeline, clip: Clip, alone: Mapping[str, Spread], pe
         )
     peer = None if peer_python is None else Peer(peer_python, str(footage_file(clip)))
     try:
-        fast = throughput(pipeline, clip, peer)
+        file = as_file(pipeline, clip, peer)
     finally:
         if peer is not None:
             peer.close()
-    paced, file_fps = delay(pipeline, clip), as_file(pipeline, clip)
+    live, paced = as_live(pipeline, clip), delay(pipeline, clip)
     with clip.open() as source:
         name, size, fps = source.name, (source.width_px, source.height_px), source.fps
     return ClipTime(
-        name, *size, fps, fast.frames, 100 * fast.hands / (2 * fast.frames),
-        module_times(seconds, frames, alone, pipeline.engines, size), fast.fps, 1e3 * fast.cpu_s / fast.frames,
-        paced.latency, paced.fps, paced.dropped, file_fps, fast.peer,
+        name, *size, fps, file.frames, 100 * file.hands / (2 * file.frames),
+        module_times(seconds, frames, alone, pipeline.engines, size), file.fps, 1e3 * file.cpu_s / file.frames,
+        live.fps, 1e3 * live.cpu_s / live.frames, paced.latency, paced.fps, paced.dropped, file.peer,
     )  # fmt: skip
 
 

@@ -120,36 +120,82 @@ class Throughput:
         return self.frames / self.seconds if self.seconds else 0.0
 
 
-def throughput(pipeline: Pipeline, clip: Clip, peer: Peer | None) -> Throughput:
-    """All stages at once, live motion and journal included, as fast as they go; in turns with the peer, if any.
+def as_file(pipeline: Pipeline, clip: Clip, peer: Peer | None) -> Throughput:
+    """A file as ``hmcap --video`` takes it: landmarks and journal as fast as they go, in turns with the peer, if any;
+    then the motion of the whole take.
 
-    The two never run at the same time: in each pause the pipeline is empty and its clock stands.
+    The two sides never run at the same time: in each pause the pipeline is empty and its clock stands.
     """
-    arrivals = Arrivals()
-    began = [time.perf_counter(), time.process_time()]
-    spent = [0.0, 0.0]
-    before = [0, 0]  # frames and hands of the warm-up
+    arrivals, laps = Arrivals(), Laps()
 
     def halt(given: int) -> None:
-        spent[0] += arrivals.wait_for(given) - began[0]
-        spent[1] += time.process_time() - began[1]
-        if not before[0]:
-            before[:], spent[:] = [given, arrivals.hands], [0.0, 0.0]
+        laps.stop(given, arrivals)
         if peer is not None:
-            peer.run(given - peer.given, warm_up=before[0] == given)
-        began[:] = time.perf_counter(), time.process_time()
+            peer.run(given - peer.given, warm_up=laps.warm_frames == given)
+        laps.go()
 
     pipeline.landmarks.reset()
     with clip.open() as inner:
         source = BlockSource(inner, WARM_UP_FRAMES, BLOCK_FRAMES, halt)
+        camera, settings = pipeline.camera(source), pipeline.choices.solver_settings()
+        with journal(source, pipeline) as sink:
+            laps.go()
+            stats = run_loop(pipeline, source, [sink, arrivals], None)
+            halt(stats.frames)
+            pipeline.motion.solve(sink.inner.proxies, camera, settings=settings, model=pipeline.body, progress=None)
+            laps.add((stats.frames - laps.warm_frames) / stats.frames)
+    pipeline.times.clear()
+    return laps.result(stats.frames, arrivals, None if peer is None else peer.result())
+
+
+def as_live(pipeline: Pipeline, clip: Clip) -> Throughput:
+    """All stages at once, live motion and journal included, as fast as they go."""
+    arrivals, laps = Arrivals(), Laps()
+
+    def warm(given: int) -> None:
+        laps.stop(given, arrivals)
+        laps.go()
+
+    pipeline.landmarks.reset()
+    with clip.open() as inner:
+        source = BlockSource(inner, WARM_UP_FRAMES, clip.frames, warm)
         motion = pipeline.fresh_motion(pipeline.camera(source))
         with journal(source, pipeline) as sink:
-            began[:] = time.perf_counter(), time.process_time()
+            laps.go()
             stats = run_loop(pipeline, source, [sink, arrivals], motion)
-            halt(stats.frames)
+            laps.stop(stats.frames, arrivals)
     pipeline.times.clear()
-    frames, hands = stats.frames - before[0], arrivals.hands - before[1]
-    return Throughput(frames, hands, spent[0], spent[1], None if peer is None else peer.result())
+    return laps.result(stats.frames, arrivals, None)
+
+
+class Laps:
+    """A clock of wall and processor time that can be stopped; the first lap is the warm-up and does not count."""
+
+    def __init__(self) -> None:
+        self.warm_frames = self.warm_hands = 0
+        self._wall_s = self._cpu_s = 0.0
+
+    def go(self) -> None:
+        """Start, or go on."""
+        self._began = time.perf_counter(), time.process_time()
+
+    def stop(self, given: int, arrivals: Arrivals) -> None:
+        """Stop when the last of the frames that were ``given`` has come through."""
+        self._wall_s += arrivals.wait_for(given) - self._began[0]
+        self._cpu_s += time.process_time() - self._began[1]
+        if not self.warm_frames:
+            self.warm_frames, self.warm_hands = given, arrivals.hands
+            self._wall_s = self._cpu_s = 0.0
+
+    def add(self, part: float) -> None:
+        """Stop now, and count ``part`` of what has passed."""
+        self._wall_s += part * (time.perf_counter() - self._began[0])
+        self._cpu_s += part * (time.process_time() - self._began[1])
+
+    def result(self, frames: int, arrivals: Arrivals, peer: PeerTime | None) -> Throughput:
+        """Of ``frames`` in all."""
+        hands = arrivals.hands - self.warm_hands
+        return Throughput(frames - self.warm_frames, hands, self._wall_s, self._cpu_s, peer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +222,6 @@ def delay(pipeline: Pipeline, clip: Clip) -> Delay:
     late = [arrivals.times_s[i] - source.due_s[i] for i in came if i >= WARM_UP_FRAMES]
     dropped = sum(i >= WARM_UP_FRAMES for i in source.due_s) - len(late)
     return Delay(Spread.of(late), stats.fps, dropped)
-
-
-def as_file(pipeline: Pipeline, clip: Clip) -> float:
-    """Frames a second of a file: landmarks and journal as fast as they go, then the motion of the whole take."""
-    pipeline.landmarks.reset()
-    with clip.open() as source, journal(source, pipeline) as sink:
-        camera, settings = pipeline.camera(source), pipeline.choices.solver_settings()
-        started = time.perf_counter()
-        stats = run_loop(pipeline, source, [sink], None)
-        pipeline.motion.solve(sink.inner.proxies, camera, settings=settings, model=pipeline.body, progress=None)
-        taken = time.perf_counter() - started
-    pipeline.times.clear()
-    return stats.frames / taken
 
 
 def run_loop(pipeline: Pipeline, source: Source, sinks: list[Any], motion: ClockedMotion | None) -> RunStats:

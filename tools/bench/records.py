@@ -94,28 +94,31 @@ class ClipTime:
     """Share of the hands (two a frame) that were seen."""
     modules: tuple[ModuleTime, ...]
     fps: float
-    """Capture, body, hands, live motion, world and journal, as fast as it goes."""
+    """A file from its first frame to its last motion, as ``hmcap --video`` takes it: capture, body, hands and journal
+    at once and as fast as they go, then motion and world of the whole take."""
     cpu_ms: float
     """Processor time of a frame in that run, all threads together."""
+    live_fps: float
+    """The same with live motion in place of the whole take's: everything at once, as fast as it goes."""
+    live_cpu_ms: float
+    """Processor time of a frame in that run."""
     latency: Spread
     """From a frame's due time to its motion, at the clip's own rate."""
     latency_fps: float
     """Frames a second that came through at the clip's own rate."""
     dropped: int
     """Frames dropped at the clip's own rate."""
-    file_fps: float
-    """A file as ``hmcap --video`` takes it: landmarks and journal first, then the motion of the whole take."""
     peer: PeerTime | None
 
-    @property
-    def ratio(self) -> float | None:
-        """Our frame rate over the peer's, both with reading."""
-        return None if self.peer is None else self.fps / self.peer.fps
-
-    @property
-    def strict_ratio(self) -> float | None:
-        """Our frame rate with reading over the peer's without."""
-        return None if self.peer is None else self.fps / self.peer.fps_without_reading
+    def ratios(self) -> dict[str, float]:
+        """Frame rates over the peer's: ``file`` and ``live``, both with reading the footage; ``file_strict`` and
+        ``live_strict``, ours with and the peer's without. Empty where no peer ran."""
+        if self.peer is None:
+            return {}
+        ours = {"file": self.fps, "live": self.live_fps}
+        return {n: f / self.peer.fps for n, f in ours.items()} | {
+            f"{n}_strict": f / self.peer.fps_without_reading for n, f in ours.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
