@@ -40,8 +40,9 @@ def input_of(engine: Engine) -> str:
     """Shape of a network's input in words: of an image its sides, else the number of values."""
     shapes = [tuple(max(1, n) for n in s.shape) for s in engine.inputs]
     if len(shapes) == 1 and len(shapes[0]) == 4:
-        _, height, width, channels = shapes[0]
-        return f"{width}x{height}x{channels}" if channels in (1, 3) else f"{channels}x{width}x{height}"
+        _, a, b, c = shapes[0]
+        height, width, channels = (b, c, a) if a in (1, 3) else (a, b, c)
+        return f"{width}x{height}x{channels}"
     return f"{sum(int(np.prod(s)) for s in shapes):,} values"
 
 
