@@ -29,14 +29,13 @@ def measure_setup(
     say: Callable[[str], None],
     *,
     motion: str = "networks",
-    alone_s: float = ALONE_S,
 ) -> SetupTime:
     """Every figure of one setup. Raises HmcapError where an engine, a clip or the peer does not come up."""
     choices = CaptureOptions(engine=setup.engine, device=setup.device, threads=setup.threads, motion=motion)
     with shared_processor():
         pipeline = Pipeline(setup, choices)
         say(f"{setup.title}: networks alone")
-        alone = alone_times(pipeline, alone_s)
+        alone = alone_times(pipeline, ALONE_S)
         done = []
         for clip in clips:
             say(f"{setup.title}: {clip.spec}")
