@@ -19,6 +19,7 @@ from ..engines.store import models_folder
 from ..engines.tensorrt_library import FLAVOURS, load, present, unavailable
 from ..models.body import load_body
 from ..models.errors import HmcapError
+from .machine import cores, processor_name
 from .overlay import open_renderer
 from .progress import open_console
 from .sources_webcam import working_cameras
@@ -49,6 +50,7 @@ def examine(console: Console | None = None) -> int:
     console = console or open_console()
     checks = [
         _python(),
+        ("ok", "processor", f"{processor_name()}, {cores()} cores"),
         _packages(),
         *_engines(),
         _models(),

@@ -4,20 +4,12 @@ Capture, body, hands, motion and sinks run at the same time, each on its own thr
 spread over all cores then mostly wait for each other: on two cores, one thread each is a third faster in all.
 """
 
-import os
-
 from .loop import LandmarkStage
+from .machine import cores
 from .motion import Motion, SolverMotion, open_networks
 from .options import CaptureOptions
 
 _CORES_PER_THREAD = 4
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def landmark_threads(choices: CaptureOptions) -> int | None:

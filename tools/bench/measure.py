@@ -9,9 +9,9 @@ from pathlib import Path
 from ...engines.base import Engine
 from ...models.errors import HmcapError
 from ...realtime.loop import shared_processor
+from ...realtime.machine import cores, processor_name
 from ...realtime.motion import weights_file
 from ...realtime.options import CaptureOptions
-from ...realtime.stages import cores
 from .alone import engine_alone, input_of, noise, share_of_initialiser
 from .peer import Peer
 from .pipeline import WARM_UP_FRAMES, Clip, Pipeline, as_file, as_live, delay, one_by_one
@@ -162,13 +162,3 @@ def machine() -> dict[str, object]:
         "hmcap": version("hmcap"),
         "libraries": libraries,
     }
-
-
-def processor_name() -> str:
-    """As the system calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
