@@ -64,6 +64,8 @@ class OrtEngine:
         session_options.log_severity_level = 4
         if threads is not None:
             session_options.intra_op_num_threads = threads
+        # Its threads would spin while they wait for work, and keep other networks from the core.
+        session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         for name, size in options.profile.fixed.items() if options.profile else ():
             session_options.add_free_dimension_override_by_name(name, size)
         kind, _, index = device.partition(":")
