@@ -118,12 +118,17 @@ def unpack(data: bytes, key: Key) -> Built:
     header = data[_HEAD.size : _HEAD.size + length]
     if length > _MOST_HEADER or len(header) != length or hashlib.sha256(header).digest() != digest:
         raise ValueError("its header is damaged")
-    about = json.loads(header)
+    try:
+        about = json.loads(header)
+    except RecursionError as error:
+        raise ValueError("its header is not one that hmcap writes") from error
     if not isinstance(about, dict) or not {"inputs", "outputs", "size", "engine_sha256"} <= about.keys():
         raise ValueError("its header is not one that hmcap writes")
     for name, wanted in asdict(key).items():
         if about.get(name) != wanted:
             raise ValueError(f"it was built for {name} {about.get(name)}, not {wanted}")
+    if not all(isinstance(about[n], list) and all(isinstance(x, str) for x in about[n]) for n in ("inputs", "outputs")):
+        raise ValueError("its header names no inputs and outputs")
     engine = data[_HEAD.size + length :]
     if len(engine) != about["size"] or hashlib.sha256(engine).hexdigest() != about["engine_sha256"]:
         raise ValueError("its content is cut off or damaged")

@@ -17,6 +17,8 @@ from .base import EngineOptions, TensorSpec
 from .convert import read_network_file
 from .tflite_reader import read_tflite
 
+_NAMES = {"float": "f32", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+"""The library's names of types -> those of PRECISIONS."""
 _CONVERTER = "openvino.tools.ovc"
 
 
@@ -91,6 +93,13 @@ class OpenVinoEngine:
         running = [str(d).lower() for d in self._compiled.get_property("EXECUTION_DEVICES")]
         if {d.partition(".")[0] for d in running} != {device.partition(".")[0]}:
             raise device_error(self.backend, device, f"the network came up on {', '.join(running)}")
+        if device == "cpu":
+            # Asked for what the processor has not got, the library takes something else without a word.
+            hint = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+            computes = _NAMES.get(hint, hint)
+            if computes != options.precision:
+                reason = f"it would compute in {computes} there, and {options.precision} was asked for"
+                raise device_error(self.backend, device, reason)
         self.device = ", ".join(running)
         # From the model as it was read: in the compiled one, a port also answers to names of merged inner tensors.
         self.inputs = tuple(_spec(port) for port in model.inputs)

@@ -49,6 +49,10 @@ def lowered(model: onnx.ModelProto, precision: str, *, doubles: bool = True) -> 
     """
     out = onnx.ModelProto()
     out.CopyFrom(model)
+    # Older exporters list weights among the inputs, as what may be fed in their place: here they are weights.
+    weights = {t.name for t in out.graph.initializer}
+    for given in [i for i in out.graph.input if i.name in weights]:
+        out.graph.input.remove(given)
     if not doubles:
         _narrow(out.graph)
         del out.graph.value_info[:]  # says what was double

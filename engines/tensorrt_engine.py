@@ -1,5 +1,6 @@
 """A TensorRT engine at work: buffers, a stream of its own, and one recorded graph where the sizes are fixed."""
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ class TensorRtEngine:
         except CudaError as error:
             raise self._error(f"be set up on {device.gpu.name}", str(error)) from error
         self._graph: Graph | None = None
-        self._first = True
+        self._first, self._closed = True, False
 
     def _open(self, built: Built) -> None:
         trt = self._library.module
@@ -193,10 +194,16 @@ class TensorRtEngine:
                 f"What was compiled for {self._path.stem} cannot be kept in {folder}: {error.strerror or error}."
             )
 
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # half made, or the driver is gone with the process
+            self.close()
+
     def close(self) -> None:
-        """Give the memory back; the engine cannot be run any more."""
+        """Give the memory back, as happens when nobody holds the engine any more; it cannot be run afterwards."""
         with self._lock, self._device.current():
-            for part in (self._graph, *self._buffers.values(), self._stream):
+            parts = () if self._closed else (self._graph, *self._buffers.values(), self._stream)
+            self._closed = True
+            for part in parts:
                 if part is not None:
                     part.free()
             self._graph, self._buffers = None, {}

@@ -94,7 +94,7 @@ def read_user_files() -> dict[str, UserFile]:
                 record_path.stem, str(record["role"]), str(record["licence"]), str(layout) if layout else None,
                 str(record["sha256"]), record["size"], record_path.parent / file, form,
             )  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise HmcapError(
                 f"Expected a record of an added network in {record_path}, but it cannot be used ({error}). "
                 "Delete that file and add the network again with: hmcap models add FILE"

@@ -58,6 +58,9 @@ class LandmarkStage(Protocol):
 class MotionStage(Protocol):
     """What :class:`hmcap.models.streaming.live.LiveMotion` offers."""
 
+    together: bool
+    """Whether several frames at once take less time than one by one."""
+
     def push_all(self, proxies: Sequence[Proxies]) -> list[MotionFrame]:
         """Motion of each of the newest frames; more than one where they came faster than their motion."""
         ...
@@ -123,7 +126,9 @@ class CaptureLoop:
         size = 1 if source.live else QUEUE_SIZE
         self._captured: Handover[Frame] = Handover(size, newest_only=source.live)
         self._followed: Handover[tuple[Frame, Seen]] = Handover(1)
-        self._measured: Handover[tuple[Frame, Proxies]] = Handover(QUEUE_SIZE)  # where they pile up, many go at once
+        # Live, frames may pile up before the motion only where it takes them all at once.
+        self._together = motion is not None and motion.together
+        self._measured: Handover[tuple[Frame, Proxies]] = Handover(QUEUE_SIZE if self._together else size)
         self._solved: Handover[tuple[Frame, Proxies, MotionFrame | None]] = Handover(size)
         # A plain flag and not an event: a signal handler sets it, and must never wait for a lock.
         self._stopping = False
@@ -243,7 +248,8 @@ class CaptureLoop:
         self._measured.finish()
 
     def _solve(self) -> None:
-        for measured in _until_ended(self._measured.get_all):
+        get = self._measured.get_all if self._together else lambda: [self._measured.get()]
+        for measured in _until_ended(get):
             motion: Sequence[MotionFrame | None] = [None] * len(measured)
             if self._motion is not None:
                 started = time.perf_counter()
@@ -296,21 +302,35 @@ class CaptureLoop:
                     self._error = error
 
 
+class _Sharing:
+    """How many runs share the processor, and what the process's settings were before the first of them."""
+
+    lock = threading.Lock()
+    runs = 0
+    before: tuple[int, float] = (0, 0.0)
+
+
 @contextmanager
 def shared_processor() -> Iterator[None]:
-    """Settings of the process that let stages side by side run freely; as they were afterwards.
+    """Settings of the process that let stages side by side run freely; as they were once the last run has ended.
 
     OpenCV's own threads are set aside: its operations here are short. And a stage that waits for the interpreter gets
     it after a millisecond, not five.
     """
-    threads, interval_s = cv2.getNumThreads(), sys.getswitchinterval()
-    cv2.setNumThreads(1)
-    sys.setswitchinterval(_SWITCH_S)
+    with _Sharing.lock:
+        if _Sharing.runs == 0:
+            _Sharing.before = cv2.getNumThreads(), sys.getswitchinterval()
+        _Sharing.runs += 1
+        cv2.setNumThreads(1)
+        sys.setswitchinterval(_SWITCH_S)
     try:
         yield
     finally:
-        cv2.setNumThreads(threads)
-        sys.setswitchinterval(interval_s)
+        with _Sharing.lock:
+            _Sharing.runs -= 1
+            if _Sharing.runs == 0:
+                cv2.setNumThreads(_Sharing.before[0])
+                sys.setswitchinterval(_Sharing.before[1])
 
 
 def _until_ended(get: Callable[[], T]) -> Iterator[T]:

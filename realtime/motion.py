@@ -186,7 +186,7 @@ def open_networks(
     info = read_graph_info(path)
     if look_ahead is not None:
         info.check_ahead(look_ahead)
-    if (backend, device) == ("auto", "cpu"):
+    if (backend, device) == ("auto", "cpu") and precision != "bf16":  # which that engine has not got
         backend, threads = CPU_BACKEND, threads or CPU_THREADS
 
     def opened(profile: "Profile") -> "Engine":

@@ -86,6 +86,7 @@ class CaptureOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "export", parse_formats(self.export))
+        object.__setattr__(self, "device", self.device.lower())
         check_subject(self.subject)
         self.camera_options()
         self.export_options()

@@ -65,7 +65,8 @@ def stages(monkeypatch):
     monkeypatch.setattr(capture, "open_landmarks", lambda choices: Landmarks())
     monkeypatch.setattr(capture, "open_motion", lambda choices, **_: SimpleNamespace(
         engines={}, solve=solve, live=lambda camera, *_: SimpleNamespace(
-            push_all=lambda proxies: [dataclasses.replace(m, camera=camera) for m in live.push_all(proxies)]
+            push_all=lambda proxies: [dataclasses.replace(m, camera=camera) for m in live.push_all(proxies)],
+            together=True,
         ),
     ))  # fmt: skip
     return calls

@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -254,3 +255,38 @@ def test_libraries_report_nothing(tmp_path, network):
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
     assert [str(p.relative_to(home)) for p in home.rglob("*") if "onnx" in p.name or "openvino" in p.name] == []
+
+
+def test_networks_of_one_thread_each_do_not_share_a_core(network):
+    """The library pins threads unless told otherwise, and then every such network to the first core."""
+    engine = open_engine(network, backend="openvino", threads=1, streams=2)
+    compiled = engine._compiled  # pyright: ignore[reportAttributeAccessIssue]
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
+    assert (compiled.get_property("NUM_STREAMS"), compiled.get_property("INFERENCE_NUM_THREADS")) == (2, 2)
+
+
+@ALL
+def test_streams_give_what_one_gives(network, backend):
+    engine = open_engine(network, backend=backend, threads=1, streams=2)
+    feeds = [
+        {s.name: np.full([max(1, n) for n in s.shape], k, s.dtype) for s in engine.inputs} for k in range(8)
+    ]  # fmt: skip
+    one = [engine(f) for f in feeds]
+    with ThreadPoolExecutor(2) as pool:
+        for a, b in zip(pool.map(engine, feeds), one, strict=True):
+            for name in b:
+                np.testing.assert_array_equal(a[name], b[name])
+
+
+@pytest.mark.parametrize("precision", ["f16", "bf16"])
+def test_a_precision_is_what_was_asked_for_or_an_error(network, precision):
+    """Which of the two depends on the machine; another precision without a word is neither."""
+    said, computes = "", ""
+    try:
+        engine = open_engine(network, backend="openvino", precision=precision)
+        computes = engine._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()  # pyright: ignore
+    except HmcapError as error:
+        said = str(error)
+    assert f"{precision} was asked for" in said or computes in (
+        precision, {"f16": "float16", "bf16": "bfloat16"}[precision]
+    )  # fmt: skip

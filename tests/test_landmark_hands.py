@@ -2,6 +2,8 @@
 
 import json
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +12,19 @@ import numpy as np
 import pytest
 from hmcap.engines.landmarks import LandmarkStage
 from hmcap.engines.landmarks.geometry import Roi
-from hmcap.engines.landmarks.hands import HandTracker, drop_twin, keep_tracking, roi_from_body, roi_from_hand
+from hmcap.engines.landmarks.hands import (
+    HandTracker,
+    drop_twin,
+    due,
+    keep_calm,
+    keep_tracking,
+    roi_from_body,
+    roi_from_hand,
+)
 from hmcap.engines.landmarks.mapping import to_proxies
 from hmcap.engines.landmarks.networks import Body, Hand
 from hmcap.engines.landmarks.sides import OTHER_SIDE, SideKeeper, exchange_sides
-from hmcap.models.proxies import BLAZEPOSE_NAMES, BODY, LEFT_HAND, PROXY_NAMES, RIGHT_HAND
+from hmcap.models.proxies import BLAZEPOSE_NAMES, BODY, LEFT_HAND, PROXY_NAMES, RIGHT_HAND, Proxies
 
 REFERENCE = Path(__file__).parent / "data" / "mediapipe_sample.json"
 
@@ -66,6 +76,62 @@ IMAGE = np.zeros((1000, 1000, 3), np.uint8)
 def run_hands(fake: FakeHands, body: Body) -> list[Hand | None]:
     tracker = fake.tracker()
     return tracker.landmarks(IMAGE, body, tracker.regions(IMAGE, body))
+
+
+def test_a_calm_hand_is_followed_without_the_recrop() -> None:
+    body = make_body()
+    left, right = make_hand((702, 502), size=60), make_hand((302, 502), size=60)
+    fake, asked = FakeHands(left, right), []
+
+    def recrop(image: np.ndarray, roi: Roi) -> Roi:
+        asked.append(roi.x_px > 500)
+        return roi
+
+    tracker = HandTracker(recrop, fake.landmarks)  # pyright: ignore[reportArgumentType]
+    seen = [tracker.landmarks(IMAGE, body, tracker.regions(IMAGE, body)) for _ in range(4)]
+    assert all(hand is not None for pair in seen for hand in pair)
+    assert len(asked) == 2  # in the first frame alone
+    away = np.where(body.xy_px[:, :1] > 600, np.float32([0, 40]), np.float32(0))
+    tracker.regions(IMAGE, replace(body, xy_px=body.xy_px + away))
+    assert asked[2:] == [True]  # the left wrist has moved
+
+
+def test_a_calm_hand_keeps_place_size_and_turn() -> None:
+    hand, wrist = make_hand((702, 502), size=60), np.array([700.0, 500.0])
+    rough = roi_from_body(make_body(), 0)
+    assert keep_calm(hand.xy_px, wrist, rough, wrist) == roi_from_hand(hand.xy_px)
+    assert keep_calm(hand.xy_px, wrist + 30, rough, wrist) is None  # moved
+    assert keep_calm(hand.xy_px + 200, wrist, rough, wrist) is None  # elsewhere
+    assert keep_calm(make_hand((702, 502), size=200).xy_px, wrist, rough, wrist) is None  # another size
+    assert keep_calm(hand.xy_px, wrist, replace(rough, angle_rad=rough.angle_rad + 1.0), wrist) is None  # turned
+
+
+def test_a_hand_that_is_clearly_not_there_is_looked_for_less_often() -> None:
+    assert [k for k in range(32) if due(k)] == [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 21, 24, 27, 30]
+    looked = []
+    for presence in (0.01, 0.3):
+        nothing = make_hand((700, 500), presence=presence)
+        tracker = FakeHands(nothing, nothing).tracker()
+        looked.append(0)
+        for _ in range(40):
+            regions = tracker.regions(IMAGE, make_body())
+            looked[-1] += regions[0] is not None
+            assert tracker.landmarks(IMAGE, make_body(), regions) == [None, None]
+    assert looked[0] < 25
+    assert looked[1] == 40  # in doubt, in every frame
+
+
+def test_both_hands_are_measured_at_the_same_time() -> None:
+    together = threading.Barrier(2, timeout=10)
+    fake = FakeHands(make_hand((705, 505), right=0.1), make_hand((305, 505), right=0.9))
+
+    def landmarks(image: np.ndarray, roi: Roi) -> Hand:
+        together.wait()  # one of them alone never gets past this
+        return fake.landmarks(image, roi)
+
+    with ThreadPoolExecutor(1) as helper:
+        tracker = HandTracker(fake.recrop, landmarks, None, helper)  # pyright: ignore[reportArgumentType]
+        assert tracker.landmarks(IMAGE, make_body(), tracker.regions(IMAGE, make_body())) == list(fake.hands)
 
 
 def test_hands_go_to_their_own_side() -> None:
@@ -236,6 +302,38 @@ def test_hand_of_the_wrong_side_is_trusted_less() -> None:
 
 
 # Agreement with the published pipeline
+
+
+@pytest.mark.network
+def test_two_threads_find_what_one_finds() -> None:
+    from hmcap.engines.registry import resolve
+    from hmcap.realtime.loop import CaptureLoop
+    from hmcap.realtime.sources import open_source
+
+    class Kept:
+        def __init__(self) -> None:
+            self.proxies: list[Proxies] = []
+
+        def open(self, header) -> None:
+            pass
+
+        def __call__(self, frame, proxies, motion) -> None:
+            self.proxies.append(proxies)
+
+        def close(self) -> None:
+            pass
+
+    stage, sink = LandmarkStage.open(threads=1), Kept()
+    with open_source(resolve("sample"), max_frames=25) as source:
+        CaptureLoop(source, stage, [sink]).run(None)  # pyright: ignore[reportArgumentType]
+    stage.reset()
+    with open_source(resolve("sample"), max_frames=25) as source:
+        one = [stage(f.image_rgb, f.index, f.stamp_s) for f in source]
+    assert len(one) == len(sink.proxies) == 25
+    assert all(p.present for p in one)
+    for a, b in zip(sink.proxies, one, strict=True):
+        np.testing.assert_array_equal(a.xy_px, b.xy_px)
+        np.testing.assert_array_equal(a.confidence, b.confidence)
 
 
 @pytest.mark.network

@@ -67,10 +67,11 @@ def seen_in(index):
 
 
 class Motion:
-    def __init__(self, gate=lambda index: None):
-        self._gate = gate
+    def __init__(self, gate=lambda index: None, together=True):
+        self._gate, self.together, self.sizes = gate, together, []
 
     def push_all(self, proxies):
+        self.sizes.append(len(proxies))
         for one in proxies:
             self._gate(one.index)
         return [SimpleNamespace(index=one.index) for one in proxies]
@@ -180,6 +181,39 @@ def test_a_file_waits_for_slow_stages_with_a_bounded_queue():
     stats = loop.run(HEADER, tick, tick_s=0.01)
     assert max(ahead) <= 7
     assert stats.frames == 40
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_frames_that_pile_up_go_through_the_motion_together_where_that_pays(together):
+    release = threading.Event()
+    motion = Motion(lambda index: release.wait(10), together)
+    source = Frames(30)
+    loop = CaptureLoop(source, Landmarks(), [Recorder()], motion)
+    seen = []
+
+    def tick(stats):
+        seen.append(source.given)
+        if len(seen) > 5 and seen[-1] == seen[-4]:
+            release.set()
+
+    assert loop.run(HEADER, tick, tick_s=0.01).frames == 30
+    assert sum(motion.sizes) == 30
+    assert (max(motion.sizes) > 1) == together
+
+
+def test_settings_of_the_process_are_as_they_were_when_the_last_run_has_ended():
+    import cv2
+    from hmcap.realtime.loop import shared_processor
+
+    before = cv2.getNumThreads(), sys.getswitchinterval()
+    one, two = shared_processor(), shared_processor()
+    one.__enter__()
+    two.__enter__()
+    assert cv2.getNumThreads() == 1
+    one.__exit__(None, None, None)
+    assert cv2.getNumThreads() == 1  # the other run goes on
+    two.__exit__(None, None, None)
+    assert (cv2.getNumThreads(), sys.getswitchinterval()) == before
 
 
 @pytest.mark.parametrize("number", [0, 7, 29])

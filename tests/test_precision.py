@@ -256,6 +256,22 @@ def test_one_engine_serves_files_and_live_where_sizes_need_not_be_known(tmp_path
     assert list(open_networks(path, live=True).engines) == ["motion"]
 
 
+def test_weights_that_are_listed_among_the_inputs_stay_weights():
+    """As older exporters write them."""
+    weight = onnx.numpy_helper.from_array(np.full((4, 4), 0.5, np.float32), "w")
+    value, float32 = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["h"]), onnx.helper.make_node("Relu", ["h"], ["y"])], "old",
+        [value("x", float32, [1, 4]), value("w", float32, [4, 4])], [value("y", float32, [1, 4])], [weight],
+    )  # fmt: skip
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    for precision in ("f32", "f16"):
+        low = lowered(model, precision, doubles=False)
+        session = onnxruntime.InferenceSession(low.SerializeToString(), providers=["CPUExecutionProvider"])
+        assert [i.name for i in session.get_inputs()] == ["x"]
+        np.testing.assert_allclose(session.run(None, {"x": np.ones((1, 4), np.float32)})[0], 2.0)
+
+
 # -- certify -----------------------------------------------------------------------------------------------------------
 
 

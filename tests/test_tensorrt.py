@@ -4,6 +4,7 @@ import dataclasses
 import os
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -461,3 +462,33 @@ def test_doctor_says_what_there_is_of_tensorrt(trt, monkeypatch, network):
     assert text.startswith("1.2.3, but the GPU cannot be used: no NVIDIA driver")
     monkeypatch.setattr(doctor, "present", lambda flavour: False)
     assert doctor._tensorrt("tensorrt_rtx", ())[2] == "not installed (pip install 'hmcap[tensorrt]')"
+
+
+@pytest.mark.network
+def test_engines_built_ahead_are_those_that_a_capture_opens(monkeypatch):
+    """The same files, sizes and outputs on both sides: else a run would build again what lies there."""
+    from hmcap.engines.landmarks import stage
+    from hmcap.realtime.motion import open_networks
+
+    asked = set()
+
+    def opened(path, *, profile=None, outputs=None, **_):
+        asked.add((path.name, None if profile is None else profile.name, outputs))
+        engine = open_engine(path, backend="onnxruntime", outputs=outputs, profile=profile, warm_up=False)
+        engine.backend, engine.device = "tensorrt_rtx", "cuda:0"
+        return engine
+
+    monkeypatch.setattr(stage, "open_engine", opened)
+    monkeypatch.setattr("hmcap.engines.open_engine", opened)
+    builds = SimpleNamespace(builds=True)
+    monkeypatch.setattr(
+        "hmcap.engines.backends.choose_backend",
+        lambda name, device: builds if name == "tensorrt_rtx" else choose_backend(name, device),
+    )
+    stage.LandmarkStage.open(backend="tensorrt_rtx", device="cuda")
+    open_networks(backend="tensorrt_rtx", device="cuda", live=True)
+    ahead = {
+        (p.name, None if profile is None else profile.name, out) for _, p, profile, out in engines_ahead.networks()
+    }
+    assert asked == ahead
+    assert len(ahead) == 7

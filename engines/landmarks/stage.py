@@ -16,7 +16,7 @@ from ..base import Engine, Profile
 from .geometry import Roi
 from .hands import HandTracker
 from .mapping import to_proxies
-from .mmpose import MmposeBody, MmposeHand, find_network
+from .mmpose import MmposeBody, MmposeHand, find_network, one_picture
 from .networks import (
     BODY_OUTPUTS,
     Body,
@@ -166,11 +166,16 @@ class LandmarkStage:
             one = engines["hand_landmark"]
             if one.backend in _PAIR_BACKENDS and one.device.startswith("cuda"):
                 engines[HAND_PAIR] = opened(paths["hand_landmark"], profile=PAIR)
+
+        def users(name: str, module: str = "") -> Engine:
+            path = resolve(name)
+            return opened(path, module, profile=one_picture(path))
+
         return cls(
             engines,
             subject=subject,
-            body=None if body is None else MmposeBody(opened(resolve(body[0].name)), body[1]),
-            hand=None if hand is None else MmposeHand(opened(resolve(hand[0].name), "hand_landmark"), hand[1]),
+            body=None if body is None else MmposeBody(users(body[0].name), body[1]),
+            hand=None if hand is None else MmposeHand(users(hand[0].name, "hand_landmark"), hand[1]),
             side_by_side=side_by_side,
         )
 

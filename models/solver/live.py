@@ -71,6 +71,9 @@ class LiveSolver:
         # the libraries are looked up once: a search through all of them in every frame is dear
         self._threads = ThreadpoolController()
 
+    together = False
+    """Several frames at once take as long as one by one."""
+
     @property
     def calibrated(self) -> bool:
         """Whether shape, gravity and floor have been estimated from the footage."""

@@ -53,6 +53,11 @@ class LiveMotion:
         self._seen: Proxies | None = None
         network.reset()
 
+    @property
+    def together(self) -> bool:
+        """Whether several frames at once take less time than one by one: unless the engine takes one at a time."""
+        return self._network.most_frames > 1
+
     def push(self, proxies: Proxies) -> MotionFrame:
         """Motion of the newest frame that can be told, when ``proxies`` come in; frames come in order, absent ones
         included."""

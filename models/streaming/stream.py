@@ -82,7 +82,8 @@ class MotionNetwork:
         check_interface(engine, info)
         self._engine = engine
         fixed = next(tuple(t.shape)[1] for t in engine.inputs if t.name == "xy")
-        self._most = MOST_FRAMES if fixed < 1 else fixed
+        self.most_frames = MOST_FRAMES if fixed < 1 else fixed
+        """Frames that the engine takes in one call."""
         shape = next(tuple(t.shape) for t in engine.inputs if t.name == "ahead")
         self._one_hot = np.array([n == ahead for n in info.lookaheads], np.float32).reshape(shape)
         self.reset()
@@ -101,7 +102,7 @@ class MotionNetwork:
         """
         _check_observed(observed)
         frames = len(observed.xy)
-        most = self._most
+        most = self.most_frames
         parts = [self._run(observed.map(lambda a, i=i: a[i : i + most])) for i in range(0, frames, most)]
         return joined(parts, self.info.num_betas)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...models.errors import HmcapError
+from ..evaluation.report.plot_svg import need_matplotlib
 from .records import PAPER_MS, ClipTime, SetupTime
 
 _COLOURS = {
@@ -15,11 +16,10 @@ _COLOURS = {
 
 def draw_chart(path: Path, results: Sequence[SetupTime]) -> None:
     """Write a PNG. Raises HmcapError where matplotlib is missing or the file cannot be written."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise HmcapError("Drawing a chart needs matplotlib. Install it with: pip install 'hmcap[eval]'") from error
+    need_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     bars = [(f"{c.clip}\n{r.setup.title}", c) for r in results for c in r.clips]
     figure = Figure(figsize=(11, 2.2 + 0.75 * (len(bars) + 1)), layout="constrained")
     FigureCanvasAgg(figure)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...engines.base import Engine, TensorSpec
+from ...models.errors import HmcapError
 from ...models.motion import MotionFrame
 from ...models.proxies import LEFT_HAND, RIGHT_HAND, Proxies
 from ...realtime.frames import Frame
@@ -87,6 +88,7 @@ class ClockedMotion:
 
     def __init__(self, stage: MotionStage, times: Times) -> None:
         self._stage, self._times = stage, times
+        self.together = stage.together
 
     def push_all(self, proxies: Sequence[Proxies]) -> list[MotionFrame]:
         """As the stage's own."""
@@ -140,8 +142,11 @@ class Arrivals:
         """Nothing to release."""
 
     def wait_for(self, count: int, timeout_s: float = 60.0) -> float:
-        """When the last frame came through, once ``count`` have. Raises TimeoutError where they do not come."""
+        """When the last frame came through, once ``count`` have. Raises HmcapError where they do not come."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: self.count >= count, timeout_s):
-                raise TimeoutError(f"{count} frames did not come through in {timeout_s:.0f} s")
+                raise HmcapError(
+                    f"Expected {count} frames to come through the pipeline, found {self.count} after {timeout_s:.0f} s "
+                    "more. Run hmcap --video on the clip to see what stops it."
+                )
             return self.last_s

@@ -11,6 +11,8 @@ from ...realtime.cli import Parser
 from ...realtime.motion import MOTIONS
 from ...realtime.options import check_writable
 from ...realtime.progress import Display, open_console
+from ..evaluation.report.plot_svg import need_matplotlib
+from .chart import draw_chart
 from .measure import machine, measure_setup
 from .peer import PEERS, how_to
 from .pipeline import WARM_UP_FRAMES, Clip
@@ -41,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--engine", metavar="NAMES", default="auto", help="one or several: openvino,onnxruntime")
     made.add_argument("--device", metavar="NAME", default="cpu", help="cpu (default), cuda, ...")
     made.add_argument("--threads", metavar="NUMBERS", help="CPU threads of each landmark network, one or several: 1,2")
+    made.add_argument("--precision", metavar="KIND", default="f32", help="f32 (default), f16 or bf16")
     made.add_argument("--motion", metavar="NAME", default="networks", choices=MOTIONS, help=" or ".join(MOTIONS))
     made.add_argument("--peer", metavar="NAME", help=f"run a peer on the same frames: {', '.join(PEERS)}")
     made.add_argument("--peer-python", metavar="FILE", help="Python of an environment with mediapipe==0.10.21")
@@ -56,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(sys.argv[1:] if argv is None else list(argv))
     if options.frames <= WARM_UP_FRAMES:
         raise UsageError(f"--frames takes a number above {WARM_UP_FRAMES}, the warm-up; found {options.frames}.")
-    setups = setups_of(options.engine, options.device, options.threads)
+    setups = setups_of(options.engine, options.device, options.threads, options.precision)
     peer_python = peer_of(options.peer, options.peer_python)
     clips = [Clip(spec, options.frames) for spec in (*options.clips, *options.video)] or [
         Clip("sample", options.frames)
@@ -64,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in (options.json, options.chart):
         if path is not None:
             check_writable(Path(path).expanduser().absolute().parent)
+    if options.chart is not None:
+        need_matplotlib()
     for clip in clips:
         clip.open().close()  # a clip that cannot be read is to be known before minutes have passed
     console = open_console(options.quiet)
@@ -75,13 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json is not None:
         write_json(Path(options.json).expanduser(), results, about)
     if options.chart is not None:
-        from .chart import draw_chart
-
         draw_chart(Path(options.chart).expanduser(), results)
     return 0
 
 
-def setups_of(engines: str, device: str, threads: str | None) -> list[Setup]:
+def setups_of(engines: str, device: str, threads: str | None, precision: str = "f32") -> list[Setup]:
     """Every engine with every number of threads. Raises UsageError for a number that is none, HmcapError for an engine
     that is not here."""
     names = [n.strip() for n in engines.split(",") if n.strip()]
@@ -95,7 +98,7 @@ def setups_of(engines: str, device: str, threads: str | None) -> list[Setup]:
         raise UsageError(f"--engine takes names separated by commas; found {engines!r}.")
     for name in names:
         choose_backend(name, device)
-    return [Setup(name, device.lower(), number) for name in names for number in numbers]
+    return [Setup(name, device.lower(), number, precision) for name in names for number in numbers]
 
 
 def peer_of(peer: str | None, python: str | None) -> Path | None:

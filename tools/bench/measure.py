@@ -31,7 +31,9 @@ def measure_setup(
     motion: str = "networks",
 ) -> SetupTime:
     """Every figure of one setup. Raises HmcapError where an engine, a clip or the peer does not come up."""
-    choices = CaptureOptions(engine=setup.engine, device=setup.device, threads=setup.threads, motion=motion)
+    choices = CaptureOptions(
+        engine=setup.engine, device=setup.device, threads=setup.threads, precision=setup.precision, motion=motion
+    )
     with shared_processor():
         pipeline = Pipeline(setup, choices)
         say(f"{setup.title}: networks alone")
@@ -49,6 +51,7 @@ def alone_times(pipeline: Pipeline, seconds: float) -> dict[str, Spread]:
     motion = pipeline.motion.engines.get("motion")
     if motion is not None:
         whole = found.pop("motion")
+        whole = found.pop("motion_live", whole)  # what runs live, where that is another one
         found["motion_networks"] = whole
         if (motion.backend, motion.device) == ("onnxruntime", "cpu"):
             path = weights_file(pipeline.choices.motion_weights)

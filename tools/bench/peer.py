@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,8 +34,10 @@ class Peer:
         command = [str(python), str(_SCRIPT), source, "-", "--serve", "--smooth"]
         environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
         try:
+            # to a file: a pipe that nobody reads fills up, and then the peer waits
+            self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, encoding="utf-8",
                 errors="replace", env=environment,
             )  # fmt: skip
         except OSError as error:
@@ -73,6 +76,7 @@ class Peer:
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate()
+        self._said.close()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -83,8 +87,9 @@ class Peer:
         self._failed()
 
     def _failed(self) -> NoReturn:
-        _, said = self._process.communicate()
-        lines = [line.strip() for line in said.splitlines() if line.strip()] or ["nothing"]
+        self._process.communicate()
+        self._said.seek(0)
+        lines = [line.strip() for line in self._said if line.strip()] or ["nothing"]
         raise HmcapError(
             f"Expected {self.name} to run in {self._python}, but it ended with exit code {self._process.returncode} "
             f"and said: {lines[-1].rstrip('.')}. {how_to()}"

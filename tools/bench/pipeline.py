@@ -78,8 +78,11 @@ def clocked_motion(motion: Motion, times: Times) -> Motion:
 
     if not isinstance(motion, NetworkMotion):
         return motion
-    clocked: Any = ClockedEngine(motion.engine, times, "motion_networks")
-    return replace(motion, engine=clocked)
+    clocked: list[Any] = [
+        None if engine is None else ClockedEngine(engine, times, "motion_networks")
+        for engine in (motion.engine, motion.live_engine)
+    ]
+    return replace(motion, engine=clocked[0], live_engine=clocked[1])
 
 
 def one_by_one(pipeline: Pipeline, clip: Clip) -> tuple[dict[str, list[float]], int]:

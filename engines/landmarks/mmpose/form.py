@@ -10,7 +10,7 @@ import numpy as np
 
 from ....models.errors import HmcapError, UsageError
 from ...backends import first_line, open_engine
-from ...base import Engine
+from ...base import Engine, Profile
 from .layouts import LAYOUTS, Layout, get_layout, layout_of_count
 
 METADATA = "hmcap."
@@ -95,6 +95,11 @@ def recognise(path: Path, layout: str | None = None, peak: float | None = None) 
         return None
     graph_inputs, metadata = _read_graph(path)
     if asked is None and "layout" in metadata:
+        if metadata["layout"] not in LAYOUTS:
+            raise HmcapError(
+                f"Expected the metadata of {path.name} to name one of the layouts {', '.join(LAYOUTS)}; found "
+                f"{metadata['layout'][:40]!r}. Say which it is with --layout."
+            )
         asked = get_layout(metadata["layout"])
     problem = _input_problem(graph_inputs)
     if problem is not None:
@@ -105,7 +110,12 @@ def recognise(path: Path, layout: str | None = None, peak: float | None = None) 
             "a fixed height and width (only the batch may vary): python -m hmcap.tools.export_mmpose CONFIG OUT.onnx"
         )
     size_px = (graph_inputs[0][3], graph_inputs[0][2])
-    shapes = _output_shapes(open_engine(path, warm_up=False), size_px)
+    try:
+        shapes = _output_shapes(open_engine(path, warm_up=False), size_px)
+    except HmcapError:
+        if asked is None:  # a network of another kind need not run on the engine that is asked first
+            return None
+        raise
     codec = _codec_of(shapes, size_px)
     found = None if codec is None else layout_of_count(shapes[0][1])
     if asked is None and found is None:
@@ -117,6 +127,15 @@ def recognise(path: Path, layout: str | None = None, peak: float | None = None) 
     form = Form(chosen.name, codec, *size_px)
     form = replace(form, **_stated(metadata, codec, path.name))
     return form if peak is None else replace(form, peak=float(peak))
+
+
+def one_picture(path: Path) -> Profile:
+    """The sizes with which a network of :func:`recognise` is run, under the names that its file gives to open ones."""
+    import onnx
+
+    model = onnx.load_model_from_string(path.read_bytes())
+    dimensions = (d for value in model.graph.input for d in value.type.tensor_type.shape.dim)
+    return Profile("one", {d.dim_param: (1, 1, 1) for d in dimensions if d.dim_param})
 
 
 def _read_graph(path: Path) -> tuple[list[tuple[int, ...]], dict[str, str]]:

@@ -1,12 +1,14 @@
 """The body and the hand module of the landmark stage on a top-down network of MMPose."""
 
 import difflib
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Literal
 
 import cv2
 import numpy as np
 
-from ....models.errors import UsageError
+from ....models.errors import HmcapError, UsageError
 from ....models.proxies import HAND_NAMES
 from ...base import Engine
 from ...user_files import UserFile, read_user_files
@@ -163,6 +165,16 @@ def _guess_knuckles(xy_px: np.ndarray, visibility: np.ndarray, region_px: float)
     xy_px[_KNUCKLES] = np.where(unseen, (wrist + forearm / length * reach)[:, None], xy_px[_KNUCKLES])
 
 
+def _sound_forms(users: Mapping[str, UserFile]) -> dict[str, Form]:
+    """Forms of the networks whose records can be used."""
+    forms = {}
+    for name, file in users.items():
+        if file.form is not None:
+            with suppress(HmcapError):  # said where that one is asked for
+                forms[name] = Form.from_record(file.form, name)
+    return forms
+
+
 def find_network(name: str, part: Literal["body", "hand"]) -> tuple[UserFile, Form]:
     """The record and form of the network that the user added as ``name``, once it is known to be one of a body or hand.
 
@@ -170,7 +182,9 @@ def find_network(name: str, part: Literal["body", "hand"]) -> tuple[UserFile, Fo
     record. The file itself is verified by ``registry.resolve``.
     """
     users, option = read_user_files(), f"--{part}-network"
-    forms = {n: Form.from_record(f.form, n) for n, f in users.items() if f.form is not None}
+    forms = _sound_forms(users)
+    if name in users and users[name].form is not None:
+        forms[name] = Form.from_record(users[name].form, name)  # this one has to be sound
     fitting = [n for n, form in forms.items() if get_layout(form.layout).part == part]
     if name not in users:
         near = difflib.get_close_matches(name, fitting, n=1, cutoff=0.5)

@@ -45,7 +45,7 @@ def need_matplotlib() -> None:
         import matplotlib.backends.backend_svg  # noqa: F401
     except ImportError as err:
         raise HmcapError(
-            f"Expected matplotlib for the plots of the page, but it cannot be loaded ({err}). "
+            f"Expected matplotlib for plots, but it cannot be loaded ({err}). "
             "Type: pip install 'hmcap[eval]'. The table and the JSON file need none."
         ) from err
 
