@@ -27,6 +27,7 @@ Full-body motion capture from one camera: body, hands and feet in world space.
   hmcap export dance.hmcap --to bvh,npz           write files from a recorded take
   hmcap models list|fetch|add|convert|build       network weights, sample clips, engines for NVIDIA GPUs
   hmcap eval                                      accuracy on footage with truth, beside peers
+  hmcap bench                                     speed of every module and of the whole, beside a peer
   hmcap doctor                                    what this machine can use
 """
 _OUTRO = "Exit codes: 0 done, 1 a problem with the input or the machine, 2 wrong usage. Ctrl-C ends a capture cleanly."
