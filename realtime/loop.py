@@ -58,8 +58,10 @@ class LandmarkStage(Protocol):
 class MotionStage(Protocol):
     """What :class:`hmcap.models.streaming.live.LiveMotion` offers."""
 
-    together: bool
-    """Whether several frames at once take less time than one by one."""
+    @property
+    def together(self) -> bool:
+        """Whether several frames at once take less time than one by one."""
+        ...
 
     def push_all(self, proxies: Sequence[Proxies]) -> list[MotionFrame]:
         """Motion of each of the newest frames; more than one where they came faster than their motion."""

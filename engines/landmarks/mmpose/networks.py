@@ -183,8 +183,9 @@ def find_network(name: str, part: Literal["body", "hand"]) -> tuple[UserFile, Fo
     """
     users, option = read_user_files(), f"--{part}-network"
     forms = _sound_forms(users)
-    if name in users and users[name].form is not None:
-        forms[name] = Form.from_record(users[name].form, name)  # this one has to be sound
+    record = users[name].form if name in users else None
+    if record is not None:
+        forms[name] = Form.from_record(record, name)  # this one has to be sound
     fitting = [n for n, form in forms.items() if get_layout(form.layout).part == part]
     if name not in users:
         near = difflib.get_close_matches(name, fitting, n=1, cutoff=0.5)
