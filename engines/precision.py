@@ -61,16 +61,6 @@ def lowered(model: onnx.ModelProto, precision: str, *, doubles: bool = True) -> 
     return out
 
 
-def kept_in_single(model: onnx.ModelProto) -> set[str]:
-    """Names of the operator types that a lowered graph still computes in single precision."""
-    lower = {o for n in model.graph.node if _is_half(n) for o in n.output}
-    return {n.op_type for n in model.graph.node if n.op_type not in ("Cast", "Constant") and lower.isdisjoint(n.output)}
-
-
-def _is_half(node: onnx.NodeProto) -> bool:
-    return any(name.endswith(_SUFFIX) for name in node.output)
-
-
 _SUFFIX = "/half"
 
 

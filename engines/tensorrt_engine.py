@@ -29,7 +29,6 @@ class TensorRtEngine:
         """``key``: of the engine, for messages and for what is kept beside it. Raises :class:`HmcapError`."""
         self.backend = library.flavour.name
         self.device = f"cuda:{device.gpu.index}"
-        self.precision = key.precision
         self._path, self._library, self._device, self._lock = path, library, device, threading.Lock()
         self._key = key
         try:

@@ -55,7 +55,7 @@ def case(tmp_path) -> Case:
 def script(tmp_path, monkeypatch) -> Path:
     file = tmp_path / "stub.py"
     file.write_text(STUB, encoding="utf-8")
-    monkeypatch.setattr(peers, "_SCRIPT", file)
+    monkeypatch.setattr(peers, "SCRIPT", file)
     return file
 
 

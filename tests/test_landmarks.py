@@ -310,7 +310,8 @@ class Scene:
     def step(self, seconds: float = 1 / 30):
         self.stamp_s = getattr(self, "stamp_s", 0.0) + seconds
         self.frame += 1
-        return self.stage(self.image, self.frame, self.stamp_s)
+        self.seen = self.stage.body(self.image, self.frame, self.stamp_s)
+        return self.stage.hands(self.seen)
 
     @property
     def detections(self) -> int:
@@ -322,8 +323,8 @@ def test_detector_runs_only_when_nobody_is_tracked() -> None:
     for _ in range(5):
         assert scene.step().present
     assert scene.detections == 1
-    assert "pose_detection" not in scene.stage.last_times_s
-    assert {"pose_landmark", "hand_recrop", "hand_landmark"} <= set(scene.stage.last_times_s)
+    assert "pose_detection" not in scene.seen.times_s
+    assert {"pose_landmark", "hand_recrop", "hand_landmark"} <= set(scene.seen.times_s)
     scene.stage.reset()
     assert scene.step().present
     assert scene.detections == 2

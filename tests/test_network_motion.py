@@ -18,6 +18,7 @@ from hmcap.models.solver.settings import SolverSettings
 from hmcap.models.solver.shape import stature
 from hmcap.models.streaming.graph_info import read_graph_info
 from hmcap.models.streaming.live import LiveMotion
+from hmcap.models.streaming.live import _near as near
 from hmcap.models.streaming.live_clock import LiveClock, ticks_in
 from hmcap.models.streaming.other_body import for_body
 from hmcap.models.streaming.records import OUTPUTS, RATE_HZ
@@ -291,6 +292,20 @@ def test_frames_that_piled_up_get_the_motion_that_they_get_one_by_one(engine, ra
     for name in ("poses", "trans_m", "contact", "T_cam_world"):
         a, b = (np.array([getattr(f, name) for f in frames]) for frames in (together, singly))
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_frames_are_near_only_where_no_point_has_gone_far():
+    """Then no cut is looked for; in doubt it is."""
+    one = walked(30.0)[4]
+    extent = np.ptp(one.xy_px[:25][one.confidence[:25] > 0], axis=0).max()
+    assert near(one, replace(one, xy_px=one.xy_px + np.float32(0.05 * extent)))
+    assert not near(one, replace(one, xy_px=one.xy_px + np.float32(0.2 * extent)))
+    one_far = one.xy_px.copy()
+    one_far[np.flatnonzero(one.confidence[:25] > 0)[0]] += extent
+    assert not near(one, replace(one, xy_px=one_far))
+    assert not near(one, replace(one, image_size_px=(640, 360)))
+    few = np.where(np.arange(len(one.confidence)) < 5, one.confidence, 0)
+    assert not near(one, replace(one, confidence=few))
 
 
 def test_live_with_a_look_ahead_says_of_which_frame_it_speaks(engine):

@@ -13,7 +13,7 @@ from hmcap.engines.landmarks.geometry import Roi
 from hmcap.engines.landmarks.hands import HandTracker
 from hmcap.engines.landmarks.networks import HandNetwork, HandPairNetwork
 from hmcap.engines.landmarks.stage import DEFAULT_MODELS, PAIR
-from hmcap.engines.precision import kept_in_single, lowered
+from hmcap.engines.precision import lowered
 from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.networks.config import STEP_RATE_HZ
 from hmcap.models.streaming.graph_info import read_graph_info
@@ -54,6 +54,12 @@ def types(model) -> dict[str, list[str]]:
         if node.op_type != "Cast":
             out.setdefault(node.op_type, []).append("half" if node.output[0].endswith("/half") else "single")
     return out
+
+
+def kept_in_single(model):
+    """Operator types that a lowered graph still computes in single precision."""
+    lower = {o for n in model.graph.node if any(o.endswith("/half") for o in n.output) for o in n.output}
+    return {n.op_type for n in model.graph.node if n.op_type not in ("Cast", "Constant") and lower.isdisjoint(n.output)}
 
 
 def test_layers_are_half_and_heads_and_norms_single():

@@ -85,8 +85,6 @@ class LandmarkStage:
 
     engines: dict[str, Engine]
     """Module name -> the engine that runs it."""
-    last_times_s: dict[str, float]
-    """Module name -> seconds it took in the last frame whose hands were measured; only those that ran."""
 
     def __init__(
         self,
@@ -106,7 +104,6 @@ class LandmarkStage:
         if missing:
             raise HmcapError(f"Expected an engine for each of {', '.join(MODULES)}; missing: {', '.join(missing)}.")
         self.engines = {m: engines[m] for m in (*MODULES, HAND_PAIR) if m in engines}
-        self.last_times_s = {}
         self._subject = check_subject(subject)
         self._detect = PersonDetector(self.engines["pose_detection"])
         self._body = body or BodyNetwork(self.engines["pose_landmark"])
@@ -185,7 +182,6 @@ class LandmarkStage:
         self._sides = SideKeeper()
         self._hands.reset()
         self._last_picture: np.ndarray | None = None  # thumbnail of the last frame in which the person was seen
-        self.last_times_s = {}
 
     def __call__(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> Proxies:
         """Proxies of the (H, W, 3) uint8 RGB frame ``index``, taken at ``stamp_s`` seconds."""
@@ -215,7 +211,6 @@ class LandmarkStage:
 
     def hands(self, seen: Sighting) -> Proxies:
         """The second half of a call: both hands of the body that was seen. Its times are added to those of ``seen``."""
-        self.last_times_s = seen.times_s
         size_px = (seen.image_rgb.shape[1], seen.image_rgb.shape[0])
         if seen.cut or seen.body is None:
             self._hands.reset()

@@ -11,10 +11,11 @@ from ...realtime.cli import Parser
 from ...realtime.motion import MOTIONS
 from ...realtime.options import check_writable
 from ...realtime.progress import Display, open_console
+from ..evaluation.methods.peers import how_to
 from ..evaluation.report.plot_svg import need_matplotlib
 from .chart import draw_chart
 from .measure import machine, measure_setup
-from .peer import PEERS, how_to
+from .peer import PEERS
 from .pipeline import WARM_UP_FRAMES, Clip
 from .records import Setup
 from .table import print_results, write_json
@@ -111,5 +112,5 @@ def peer_of(peer: str | None, python: str | None) -> Path | None:
         raise UsageError(f"--peer takes {', '.join(PEERS)}; found {peer!r}.")
     path = Path(python or sys.executable).expanduser()
     if not path.is_file():
-        raise UsageError(f"Expected a Python as --peer-python, found no file {path}. {how_to()}")
+        raise UsageError(f"Expected a Python as --peer-python, found no file {path}. {how_to(peer)}")
     return path

@@ -3,17 +3,15 @@
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ...models.errors import HmcapError, UsageError
+from ..evaluation.methods.peers import SCRIPT, VERSION, how_to
 from .records import PeerTime, Spread
 
 PEERS = ("mediapipe",)
-VERSION = "0.10.21"
-_SCRIPT = Path(__file__).resolve().parents[1] / "peer_mediapipe.py"
 
 
 class Peer:
@@ -31,7 +29,7 @@ class Peer:
         self._python = python
         self._read_s: list[float] = []
         self._process_s: list[float] = []
-        command = [str(python), str(_SCRIPT), source, "-", "--serve", "--smooth"]
+        command = [str(python), str(SCRIPT), source, "-", "--serve", "--smooth"]
         environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
         try:
             # to a file: a pipe that nobody reads fills up, and then the peer waits
@@ -43,7 +41,7 @@ class Peer:
         except OSError as error:
             raise UsageError(
                 f"Expected the Python of an environment that has mediapipe=={VERSION} as --peer-python, but {python} "
-                f"cannot be started ({error.strerror or error}). {how_to()}"
+                f"cannot be started ({error.strerror or error}). {how_to(self.name)}"
             ) from error
         self._answer()  # that it is ready
 
@@ -92,14 +90,5 @@ class Peer:
         lines = [line.strip() for line in self._said if line.strip()] or ["nothing"]
         raise HmcapError(
             f"Expected {self.name} to run in {self._python}, but it ended with exit code {self._process.returncode} "
-            f"and said: {lines[-1].rstrip('.')}. {how_to()}"
+            f"and said: {lines[-1].rstrip('.')}. {how_to(self.name)}"
         )
-
-
-def how_to() -> str:
-    """What to type so that the peer can be measured."""
-    folder = "Scripts" if sys.platform == "win32" else "bin"
-    return (
-        f"It needs an environment of its own. Type: python -m venv peer && peer/{folder}/python -m pip install "
-        f"mediapipe=={VERSION} and then add to this command: --peer-python peer/{folder}/python"
-    )

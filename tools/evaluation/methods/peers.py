@@ -35,7 +35,7 @@ from .landmarks import at_rows, landmark_motion
 from .store import case_file, parse_settings, read_npz
 
 VERSION = "0.10.21"
-_SCRIPT = Path(__file__).resolve().parents[2] / "peer_mediapipe.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "peer_mediapipe.py"
 _TOGETHER = 32
 """Cases that one run of the script is given."""
 _ARRAYS: dict[str, tuple[int, ...]] = {
@@ -171,12 +171,12 @@ class MediaPipe:
     def _failed(self, case: str, reason: str) -> HmcapError:
         return HmcapError(
             f"Expected {self.name} to run on {case}, but it said: {reason.rstrip('.')}. Try its script on the footage "
-            f"alone: {self.python} {_SCRIPT} SOURCE OUT.npz"
+            f"alone: {self.python} {SCRIPT} SOURCE OUT.npz"
         )
 
     def _script(self, jobs: Path) -> tuple[list[str], str]:
         """Lines that the script printed, and how it ended, in words."""
-        command = [str(self.python), str(_SCRIPT), "--jobs", str(jobs), *(["--smooth"] if self.smooth else [])]
+        command = [str(self.python), str(SCRIPT), "--jobs", str(jobs), *(["--smooth"] if self.smooth else [])]
         environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
         try:
             done = subprocess.run(
