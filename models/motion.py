@@ -1,6 +1,6 @@
 """The motion that comes out: one frame of SMPL-X body, camera, contact and confidence in the world."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -42,3 +42,5 @@ class MotionFrame:
     reprojection_error: float
     """Median distance between seen and projected body proxies, in per cent of the body's height in the image; NaN when
     nothing was seen."""
+    expression: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(52,) weights of the face shapes in ARKIT_NAMES order, 0..1; (0,) where the face is not captured."""

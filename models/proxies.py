@@ -1,6 +1,6 @@
 """The 67 proxy joints that the landmark stage measures and the motion stage explains (networks: section 1)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -54,6 +54,9 @@ class Proxies:
     """(2, 21, 3) float32 relative 3-D of the left and right hand, same axes, own centre. NaN where no hand is seen."""
     score: float
     """Person presence score in 0..1; 0 when nobody was found."""
+    face: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(52,) float32 weights of the face shapes in ARKIT_NAMES order, 0..1, all NaN where no face is seen; (0,) where
+    the face is not captured."""
 
     @property
     def present(self) -> bool:

@@ -12,19 +12,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .capture import CaptureResult, Parts, capture_video, capture_webcam, export_take
+    from .capture import capture_video, capture_webcam, export_take
     from .frames import Frame, Source
     from .journal import TakeWriter, read_take
     from .options import CaptureOptions
     from .report import Report, summarise
+    from .run import CaptureResult, Parts
     from .sources import open_source
     from .take import Take, TakeHeader
 
 _HOMES = {
     "CaptureOptions": ".options",
-    "CaptureResult": ".capture",
+    "CaptureResult": ".run",
     "Frame": ".frames",
-    "Parts": ".capture",
+    "Parts": ".run",
     "Report": ".report",
     "Source": ".frames",
     "Take": ".take",

@@ -2,57 +2,22 @@
 
 import dataclasses
 import datetime
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..models.body import BodyModel, load_body
-from ..models.camera import Camera
-from ..models.errors import HmcapError, UsageError
-from ..models.motion import MotionFrame
-from ..models.proxies import Proxies
-from ..models.solver.settings import SolverSettings
-from .camera_options import choose_camera, describe
-from .exporters import EXPORTERS, ExportOptions, atomic_path
+from ..models.errors import UsageError
+from .exporters import ExportOptions
 from .frames import Source
 from .interrupts import Interrupts
-from .journal import PART_SUFFIX, TakeWriter, read_take, with_measured_fps, write_take
-from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
-from .motion import Solve, SolverMotion
-from .options import CaptureOptions, Outputs, options_from_settings, parse_formats, plan_outputs
-from .overlay import write_overlay
+from .journal import PART_SUFFIX, read_take
+from .motion import Solve
+from .options import CaptureOptions, parse_formats
+from .outputs import plan_outputs, write_files
 from .progress import Display
-from .report import Report, summarise
-from .sinks import JournalSink, RecentFrames
+from .report import summarise
+from .run import CaptureResult, Parts, Run, solve_again
 from .sources import SAMPLES, open_source
-from .stages import open_landmarks, open_motion
-from .take import Take, TakeHeader
-from .window import LiveWindow, has_window
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The stages of a run where a caller brings its own; None stands for the ones of this package."""
-
-    landmarks: LandmarkStage | None = None
-    motion: MotionStage | None = None
-    solve: Solve | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureResult:
-    """What a run left behind."""
-
-    take: Path | None
-    """The take; None for a webcam run that was not recorded."""
-    report: Report
-    files: tuple[Path, ...]
-    """Exports, overlay and report, in the order they were written."""
-    interrupted: bool
-    """True when Ctrl-C ended the capture early."""
 
 
 def capture_video(
@@ -75,7 +40,7 @@ def capture_video(
             raise UsageError(
                 f"--overlay draws over footage that can be read again; {source.spec} is live. Leave it out."
             )
-        run = _Run(source, choices, outputs, parts, display)
+        run = Run(source, choices, outputs, parts, display)
         return run.file()
 
 
@@ -99,7 +64,7 @@ def capture_webcam(
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         outputs = plan_outputs(f"{source.name}-{stamp}", _folder(None, source, choices), choices)
         outputs.check(take=choices.record or bool(choices.export))
-        run = _Run(source, choices, outputs, parts, display)
+        run = Run(source, choices, outputs, parts, display)
         return run.live(window)
 
 
@@ -134,232 +99,10 @@ def export_take(
         display.say(f"{path.name} was {recorded.recovery}; {len(recorded.proxies)} frames.")
     with Interrupts():
         if not recorded.solved:
-            recorded = _solve_again(recorded, path, final, display, solve)
+            recorded = solve_again(recorded, path, final, display, solve)
         summary = summarise(recorded)
-        files = _write_files(recorded, outputs, export_options, footage, summary, display)
+        files = write_files(recorded, outputs, export_options, footage, summary, display)
     return CaptureResult(final if final.is_file() else path, summary, tuple(files), False)
-
-
-class _Run:
-    """One capture, from an open source to its report."""
-
-    def __init__(
-        self, source: Source, choices: CaptureOptions, outputs: Outputs, parts: Parts, display: Display
-    ) -> None:
-        self.source, self.choices, self.outputs, self.display = source, choices, outputs, display
-        self.camera = choose_camera(source.width_px, source.height_px, choices.camera_options(), source.metadata)
-        self.body = load_body(choices.body)
-        self.landmarks = parts.landmarks or open_landmarks(choices)
-        # a caller who brings all that a run needs of it waits for no weights
-        brought = parts.solve is not None and (parts.motion is not None or not source.live)
-        self.motion = SolverMotion() if brought else open_motion(choices, live=source.live)
-        self.solve = parts.solve or self.motion.solve
-        self.parts = parts
-        self.warnings: list[str] = []
-        networks = self.landmarks.engines | self.motion.engines
-        engines = {n: {"backend": e.backend, "device": e.device} for n, e in networks.items()}
-        self.header = TakeHeader(
-            source=_opens_again(source),
-            name=source.name,
-            fps=source.fps,
-            width_px=source.width_px,
-            height_px=source.height_px,
-            camera=self.camera,
-            frame_count=source.expected_frames,
-            live=source.live,
-            engines=engines,
-            settings=choices.to_settings(),
-            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            version=version("hmcap"),
-        )
-        size = f"{source.width_px}x{source.height_px}, {source.fps:.5g} fps"
-        display.say(f"{source.name}: {size}" + (f", {source.expected_frames} frames" if source.expected_frames else ""))
-        display.say(f"camera: {describe(self.camera)}")
-        names = sorted({f"{e['backend']} on {e['device']}" for e in engines.values()})
-        computing = "" if choices.precision == "f32" else f", {choices.precision}"
-        display.say(f"networks: {', '.join(names)}{computing}")
-        for part, network in choices.networks().items():
-            display.say(f"{part} landmarks: {network['name']} ({network['layout']})")
-
-    def file(self) -> CaptureResult:
-        """Pass 1, pass 2, exports."""
-        return self._recorded([], None)
-
-    def live(self, window: bool) -> CaptureResult:
-        """Capture with the live stage; then, if recorded, solve the whole take and export."""
-        motion = self.parts.motion or self.motion.live(self.camera, self.choices.solver_settings(), self.body)
-        sinks: list[Sink] = []
-        show = None
-        if window:
-            if has_window():
-                show = LiveWindow(self.source.name, self.body)
-                sinks.append(show)
-            else:
-                self.display.say(
-                    "No window: the installed OpenCV is a headless build (pip install opencv-python for one). "
-                    "Capturing goes on; Ctrl-C ends it."
-                )
-        if not (self.choices.record or self.choices.export):
-            recent = RecentFrames()
-            with Interrupts() as interrupts:
-                stats = self._pass_1([*sinks, recent], motion, interrupts, show)
-            header = with_measured_fps(self.header, [p.stamp_s for p in recent.proxies])
-            take = Take(header, tuple(recent.proxies), tuple(recent.motion), None, 0)
-            report = dataclasses.replace(
-                summarise(take, stats, tuple(self.warnings)), frames=stats.frames, duration_s=stats.elapsed_s
-            )
-            files = _write_report(report, self.outputs.report)
-            self.display.table("Report", report.rows())
-            return CaptureResult(None, report, tuple(files), interrupts.asked)
-        return self._recorded(sinks, motion, show)
-
-    def _recorded(
-        self, sinks: list[Sink], motion: MotionStage | None, window: LiveWindow | None = None
-    ) -> CaptureResult:
-        """A run that keeps a take."""
-        try:
-            with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
-                journal = JournalSink(writer)
-                stats = self._pass_1([journal, *sinks], motion, interrupts, window)
-                return self._finish(writer, journal, stats, interrupts)
-        except KeyboardInterrupt as error:
-            path = self.outputs.take
-            raise KeyboardInterrupt(
-                f"stopped at once. What was captured is kept in {path}; to go on: hmcap export {path} --to bvh"
-                if path.is_file()
-                else "stopped before anything was captured."
-            ) from error
-
-    def _pass_1(
-        self,
-        sinks: list[Sink],
-        motion: MotionStage | None,
-        interrupts: Interrupts,
-        window: LiveWindow | None = None,
-    ) -> RunStats:
-        loop = CaptureLoop(self.source, self.landmarks, sinks, motion)
-
-        # Said from the loop's tick: a signal handler may have interrupted a write to the same stream.
-        to_say = ["Stopping: what was captured is kept. Ctrl-C again stops at once."]
-        interrupts.ask = loop.stop
-        with self.display.stage("capture", self.source.expected_frames) as progress:
-
-            def tick(stats: RunStats) -> None:
-                if interrupts.asked and to_say:
-                    self.display.say(to_say.pop())
-                note = f"{stats.dropped} dropped" if self.source.live else ""
-                progress.update(stats.frames, note=note)
-                if window is not None and window.draw():
-                    loop.stop()
-
-            stats = loop.run(self.header, tick, tick_s=0.02 if window is not None else 0.1)
-        interrupts.ask = None
-        self.warnings += self.source.warnings
-        for warning in self.source.warnings:
-            self.display.say(f"Warning: {warning}")
-        return stats
-
-    def _finish(
-        self, writer: TakeWriter, journal: JournalSink, stats: RunStats, interrupts: Interrupts
-    ) -> CaptureResult:
-        if self.header.live:
-            self.header = with_measured_fps(self.header, [p.stamp_s for p in journal.proxies])
-            writer.update_header(self.header)
-        writer.flush()
-        if not journal.proxies:
-            writer.discard()
-            raise HmcapError(
-                f"Expected frames from {self.source.spec}; not one was captured in the part asked for. Check --start "
-                "and --end against the length of the footage."
-            )
-        if stats.seen == 0:
-            # an earlier take of this name shows somebody, perhaps: it stays
-            earlier = writer.path.exists()
-            path = writer.close(writer.path.with_stem(f"{writer.path.stem}_nobody") if earlier else None)
-            raise HmcapError(
-                f"Expected a person in {self.source.spec}; nobody was found in any of its {stats.frames} frames. "
-                "One person, upright and mostly in view, works best; for another part use --start and --end. The "
-                f"take is kept in {path}."
-            )
-        settings = self.choices.solver_settings()
-        motion = _solve_all(journal.proxies, self.camera, settings, self.body, self.solve, self.display)
-        for frame in motion:
-            writer.add_motion(frame, 1)
-        take = Take(self.header, tuple(journal.proxies), tuple(motion), None, 1)
-        report = summarise(take, stats, tuple(self.warnings))
-        writer.add_report(report.to_dict())
-        self.display.say(f"take: {writer.close()}")
-        export_options = self.choices.export_options()
-        files = _write_files(take, self.outputs, export_options, self.header.source, report, self.display)
-        return CaptureResult(writer.path, report, tuple(files), interrupts.asked)
-
-
-def _solve_again(take: Take, path: Path, final: Path, display: Display, solve: Solve | None) -> Take:
-    if not any(p.present for p in take.proxies):
-        raise HmcapError(f"Expected a person in the take {path}; nobody was seen in its {len(take.proxies)} frames.")
-    choices = options_from_settings(take.header.settings)
-    body = load_body(choices.body)
-    solve = solve or open_motion(choices).solve
-    motion = _solve_all(list(take.proxies), take.camera, choices.solver_settings(), body, solve, display)
-    solved = dataclasses.replace(take, motion=tuple(motion), revision=max(1, take.revision + 1))
-    saved = write_take(final, take, motion, summarise(solved).to_dict())
-    if path != final:
-        try:
-            path.unlink()
-        except OSError as error:
-            display.say(f"{path} is no longer needed and could not be removed: {error.strerror or error}.")
-    display.say(f"The solved motion was added to {final}.")
-    return saved
-
-
-def _solve_all(
-    proxies: list[Proxies],
-    camera: Camera,
-    settings: SolverSettings,
-    body: BodyModel,
-    solve: Solve,
-    display: Display,
-) -> list[MotionFrame]:
-    with display.stage("solve", len(proxies)) as progress:
-
-        def advance(share: float) -> None:
-            progress.update(round(share * len(proxies)))
-
-        motion = solve(proxies, camera, settings=settings, model=body, progress=advance)
-        progress.update(len(proxies))
-        return motion
-
-
-def _write_files(
-    take: Take, outputs: Outputs, options: ExportOptions, footage: str | Path, report: Report, display: Display
-) -> list[Path]:
-    files: list[Path] = []
-    for name, path in outputs.exports.items():
-        EXPORTERS[name].export(take, path, options)
-        files.append(path)
-        display.say(f"{name}: {path}")
-    if outputs.overlay is not None:
-        with display.stage("overlay", len(take.motion)) as progress:
-
-            def advance(done: int, total: int) -> None:
-                progress.update(done, total)
-
-            written = write_overlay(take, footage, outputs.overlay, progress=advance)
-        files.append(outputs.overlay)
-        display.say(f"{written.renderer}: {outputs.overlay}")
-        for warning in written.warnings:
-            display.say(f"Warning: {warning}")
-    files += _write_report(report, outputs.report)
-    display.table("Report", report.rows())
-    return files
-
-
-def _write_report(report: Report, path: Path | None) -> list[Path]:
-    if path is None:
-        return []
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return [path]
 
 
 def _folder(video: str | Path | None, source: Source, choices: CaptureOptions) -> Path:
@@ -368,13 +111,6 @@ def _folder(video: str | Path | None, source: Source, choices: CaptureOptions) -
     if video is None or source.live or "://" in str(video) or source.spec in SAMPLES:
         return Path.cwd()
     return Path(video).expanduser().resolve().parent
-
-
-def _opens_again(source: Source) -> str:
-    """What opens the footage from any folder: a path made absolute, anything else as it is."""
-    if source.live or source.spec in SAMPLES or "://" in source.spec:
-        return source.spec
-    return str(Path(source.spec).resolve())
 
 
 def _input_files(source: Source) -> list[Path]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..models.camera import Camera
 from ..models.errors import HmcapError
+from ..models.face import ARKIT_NAMES
 from ..models.motion import GROUP_NAMES, MotionFrame
 from ..models.proxies import BLAZEPOSE_NAMES, NUM_PROXIES, Proxies
 from ..models.skeleton import CONTACT_POINTS, NUM_JOINTS
@@ -51,7 +52,7 @@ def encode_proxies(proxies: Proxies) -> bytes:
         "confidence": _pack(proxies.confidence),
         "body_xyz_m": _pack(proxies.body_xyz_m),
         "hands_xyz_m": _pack(proxies.hands_xyz_m),
-    }
+    } | _optional("face", proxies.face)
     return bytes(msgpack.packb(fields) or b"")
 
 
@@ -73,6 +74,7 @@ def decode_proxies(data: bytes) -> Proxies:
         _array(fields, "body_xyz_m", _SHAPES["body_xyz_m"]),
         _array(fields, "hands_xyz_m", _SHAPES["hands_xyz_m"]),
         _finite(fields, "score"),
+        _face(fields, "face"),
     )
 
 
@@ -92,7 +94,7 @@ def encode_motion(motion: MotionFrame, revision: int) -> bytes:
         "confidence": _pack(motion.confidence),
         "measured": _pack(motion.measured),
         "reprojection_error": float(motion.reprojection_error),
-    }
+    } | _optional("expression", motion.expression)
     return bytes(msgpack.packb(fields) or b"")
 
 
@@ -118,6 +120,7 @@ def decode_motion(data: bytes) -> tuple[MotionFrame, int]:
         confidence=_array(fields, "confidence", _SHAPES["confidence_groups"]),
         measured=_array(fields, "measured", _SHAPES["measured"], dtypes=("|b1",)),
         reprojection_error=error,
+        expression=_face(fields, "expression", finite=True),
     )
     return motion, _integer(fields, "revision", 0, 2**31)
 
@@ -160,6 +163,16 @@ def camera_from_dict(fields: object) -> Camera:
         tuple(float(d) for d in dist),
         source,
     )
+
+
+def _optional(name: str, array: np.ndarray) -> dict[str, Any]:
+    """A field that is left out where there is nothing in it."""
+    return {name: _pack(array)} if len(array) else {}
+
+
+def _face(fields: Mapping[str, Any], name: str, *, finite: bool = False) -> np.ndarray:
+    """Weights of the face shapes; none where the face was not captured."""
+    return _array(fields, name, (len(ARKIT_NAMES),), finite=finite) if name in fields else np.zeros(0, np.float32)
 
 
 def _pack(array: np.ndarray) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Everything a user may choose about a capture, under the names of the command line, checked before anything starts."""
 
 import difflib
-import os
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,6 @@ from ..models.solver.settings import SolverSettings
 from .camera_options import CameraOptions
 from .exporters import EXPORTERS, ExportOptions
 from .motion import DEFAULT_MOTION, MOTIONS
-from .take import SUFFIX
 
 HEIGHT_LIMITS_M = (0.4, 2.8)
 
@@ -189,68 +186,3 @@ def parse_formats(formats: Iterable[str] | str) -> tuple[str, ...]:
             hint = f" Did you mean {near[0]}?" if near else ""
             raise UsageError(f"Unknown export format {name!r}: expected some of {', '.join(EXPORTERS)}.{hint}")
     return tuple(dict.fromkeys(filter(None, names)))
-
-
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """Where everything that a run writes goes."""
-
-    take: Path
-    exports: dict[str, Path]
-    overlay: Path | None
-    report: Path | None
-
-    def check(self, *inputs: Path, take: bool = True) -> None:
-        """Find out now that one of them cannot be written, or would overwrite the footage; makes missing folders."""
-        written = [p for p in (*self.exports.values(), self.overlay, self.report) if p is not None]
-        paths = [self.take, *written] if take else written
-        for path in paths:
-            # An earlier take of the same name may be replaced: it is what a repeated capture writes.
-            if path in written and any(_same(path, source) for source in inputs):
-                raise UsageError(
-                    f"{path} is the input itself and would be overwritten. Name another file or --out FOLDER."
-                )
-            if [os.path.abspath(p) for p in paths].count(os.path.abspath(path)) > 1:
-                raise UsageError(f"{path} is named for two different outputs. Name another file for one of them.")
-            if path.is_dir():
-                raise HmcapError(
-                    f"Expected to write the file {path}; a folder of that name is there. Choose another name."
-                )
-        for folder in dict.fromkeys(p.parent for p in paths):
-            check_writable(folder)
-
-
-def plan_outputs(name: str, folder: Path, options: CaptureOptions) -> Outputs:
-    """The paths of a run: NAME.hmcap, NAME.bvh and so on in ``folder``."""
-    stem = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in name).strip(". ") or "take"
-    return Outputs(
-        folder / f"{stem}{SUFFIX}",
-        {f: folder / f"{stem}{EXPORTERS[f].suffix}" for f in options.export},
-        None if options.overlay is None else _video_path(Path(options.overlay).expanduser()),
-        None if options.report is None else Path(options.report).expanduser(),
-    )
-
-
-def check_writable(folder: Path) -> None:
-    """Raise ``HmcapError`` unless files can be made in the folder; it is made where missing."""
-    probe = folder / f".hmcap-{uuid.uuid4().hex[:8]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Access rights say little on network and container file systems: only writing tells.
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise HmcapError(
-            f"Expected to be able to write into the folder {folder}; the system said: {error.strerror or error}. "
-            "Name a folder that you may write to: --out FOLDER"
-        ) from error
-
-
-def _video_path(path: Path) -> Path:
-    if path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
-        raise UsageError(f"--overlay writes an MP4 video; found {path}. Try --overlay {path.with_suffix('.mp4')}")
-    return path
-
-
-def _same(a: Path, b: Path) -> bool:
-    return a.exists() and b.exists() and os.path.samefile(a, b)

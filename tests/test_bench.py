@@ -1,5 +1,6 @@
 """hmcap bench: what is timed is what runs, turns with a peer, the tables and files it writes, and what it refuses."""
 
+import dataclasses
 import json
 import threading
 import time
@@ -68,8 +69,7 @@ class Landmarks:
         absent = Proxies.absent(seen.index, seen.stamp_s, seen.image.shape[1::-1])
         confidence = np.zeros_like(absent.confidence)
         confidence[LEFT_HAND] = 1.0
-        return Proxies(*(getattr(absent, f) for f in Proxies.__slots__[:4]), confidence, *(
-            getattr(absent, f) for f in Proxies.__slots__[5:-1]), 0.9)  # fmt: skip
+        return dataclasses.replace(absent, confidence=confidence, score=0.9)
 
 
 def stand(p, camera):

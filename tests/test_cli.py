@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import av
-import hmcap.realtime.capture as capture
+import hmcap.realtime.run as capture_run
 import numpy as np
 import pytest
 from hmcap.engines import registry
@@ -20,9 +20,11 @@ from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.motion import MotionFrame
 from hmcap.models.proxies import Proxies
 from hmcap.realtime import capture_video, capture_webcam, doctor, export_take, read_take, sources_webcam, window
-from hmcap.realtime.cli import capture_parser, export_parser, main
+from hmcap.realtime.cli import main
 from hmcap.realtime.exporters import EXPORTERS
-from hmcap.realtime.options import CaptureOptions, parse_formats, plan_outputs
+from hmcap.realtime.options import CaptureOptions, parse_formats
+from hmcap.realtime.outputs import plan_outputs
+from hmcap.realtime.parsers import capture_parser, export_parser
 
 
 class Landmarks:
@@ -62,8 +64,8 @@ def stages(monkeypatch):
         return stand(proxies, camera)
 
     live = SimpleNamespace(push_all=lambda proxies: stand(proxies, None))
-    monkeypatch.setattr(capture, "open_landmarks", lambda choices: Landmarks())
-    monkeypatch.setattr(capture, "open_motion", lambda choices, **_: SimpleNamespace(
+    monkeypatch.setattr(capture_run, "open_landmarks", lambda choices: Landmarks())
+    monkeypatch.setattr(capture_run, "open_motion", lambda choices, **_: SimpleNamespace(
         engines={}, solve=solve, live=lambda camera, *_: SimpleNamespace(
             push_all=lambda proxies: [dataclasses.replace(m, camera=camera) for m in live.push_all(proxies)],
             together=True,
@@ -139,8 +141,8 @@ def test_a_video_behind_an_address_gets_its_overlay_too(stages, video, tmp_path,
 
 def test_exports_of_a_take_need_no_networks(stages, video, tmp_path, capsys, monkeypatch):
     assert run(capsys, "--video", video, "--quiet") == (0, "", "")
-    monkeypatch.setattr(capture, "open_landmarks", None)
-    monkeypatch.setattr(capture, "open_motion", None)
+    monkeypatch.setattr(capture_run, "open_landmarks", None)
+    monkeypatch.setattr(capture_run, "open_motion", None)
     code, out, _ = run(
         capsys, "export", tmp_path / "dance.hmcap", "--to", "bvh", "--to", "npz", "--bvh-names", "smplx", "--out",
         tmp_path / "x" / "y",
@@ -277,7 +279,7 @@ def test_an_interrupt_is_one_line_and_code_1(stages, video, capsys, monkeypatch)
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(capture, "open_motion", lambda choices, **_: SimpleNamespace(engines={}, solve=interrupt))
+    monkeypatch.setattr(capture_run, "open_motion", lambda choices, **_: SimpleNamespace(engines={}, solve=interrupt))
     code, _, err = run(capsys, "--video", video)
     assert code == 1
     assert f"hmcap export {video.with_suffix('.hmcap')}" in err
@@ -324,7 +326,7 @@ class FakeCamera:
 
 def test_a_webcam_is_captured_live_and_recorded_when_asked(stages, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sources_webcam.cv2, "VideoCapture", FakeCamera)
-    monkeypatch.setattr(capture, "has_window", lambda: False)
+    monkeypatch.setattr(capture_run, "has_window", lambda: False)
     monkeypatch.chdir(tmp_path)
     code, out, _ = run(capsys, "--webcam", 0)
     assert code == 0
@@ -357,7 +359,7 @@ def test_a_live_window_shows_the_person_and_ends_on_q(stages, tmp_path, monkeypa
     )  # fmt: skip
     monkeypatch.setattr(window, "cv2", fake)
     monkeypatch.setattr(sources_webcam.cv2, "VideoCapture", EndlessCamera)
-    monkeypatch.setattr(capture, "has_window", lambda: True)
+    monkeypatch.setattr(capture_run, "has_window", lambda: True)
     result = capture_webcam(0, window=True)
     assert result.take is None
     assert len(shown) >= 1

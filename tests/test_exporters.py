@@ -20,6 +20,7 @@ from hmcap.realtime.exporters.ends import bone_ends, floor_height_m
 from hmcap.realtime.exporters.euler import continuous_euler_zxy, euler_zxy_to_matrix, matrix_to_euler_zxy
 from hmcap.realtime.exporters.files import atomic_path
 from hmcap.realtime.exporters.options import ExportOptions
+from hmcap.realtime.exporters.prepare import prepare
 from hmcap.realtime.exporters.rig import NAMINGS, make_rig
 from hmcap.realtime.exporters.track import is_uniform, resample_track, stack_motion, uniform_track, z_up
 from hmcap.realtime.take import Take, TakeHeader
@@ -364,12 +365,12 @@ def make_take(count: int = 40, fps: float = FPS, **kwargs) -> Take:
 def test_every_exporter_writes_one_whole_file(name, tmp_path):
     exporter = EXPORTERS[name]
     path = tmp_path / f"take{exporter.suffix}"
-    exporter.export(make_take(), path, ExportOptions())
+    exporter.export(prepare(make_take(), ExportOptions()), path)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.stat().st_size > 1000
     nobody = Take(make_take().header, (), tuple(dataclasses.replace(f, present=False) for f in make_motion(3)))
     with pytest.raises(HmcapError, match="nothing to export"):
-        exporter.export(nobody, tmp_path / f"nobody{exporter.suffix}", ExportOptions())
+        exporter.export(prepare(nobody, ExportOptions()), tmp_path / f"nobody{exporter.suffix}")
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
@@ -377,7 +378,7 @@ def test_every_exporter_writes_one_whole_file(name, tmp_path):
 def test_a_take_as_bvh_stands_and_moves_as_the_body_does(naming, tmp_path):
     pybvh = pytest.importorskip("pybvh")
     take = make_take()
-    EXPORTERS["bvh"].export(take, tmp_path / "take.bvh", ExportOptions(bvh_names=naming))
+    EXPORTERS["bvh"].export(prepare(take, ExportOptions(bvh_names=naming)), tmp_path / "take.bvh")
     read = pybvh.read_bvh_file(tmp_path / "take.bvh", world_up="+y")
     body = load_body().astype(np.float64).with_shape(take.motion[0].betas)
     to_ours = {theirs: JOINT_NAMES.index(ours) for ours, theirs in NAMINGS[naming].items()}
@@ -398,10 +399,10 @@ def test_the_body_file_of_the_take_is_used(tmp_path):
     take = make_take(3)
     gone = dataclasses.replace(take.header, settings={"body": str(tmp_path / "gone.npz")})
     with pytest.raises(HmcapError, match=r"gone\.npz"):
-        EXPORTERS["bvh"].export(dataclasses.replace(take, header=gone), tmp_path / "a.bvh", ExportOptions())
+        EXPORTERS["bvh"].export(prepare(dataclasses.replace(take, header=gone), ExportOptions()), tmp_path / "a.bvh")
     odd = dataclasses.replace(take.header, settings={"body": {"x": 1}})
     with pytest.raises(HmcapError, match="path of a body file"):
-        EXPORTERS["npz"].export(dataclasses.replace(take, header=odd), tmp_path / "a.npz", ExportOptions())
+        EXPORTERS["npz"].export(prepare(dataclasses.replace(take, header=odd), ExportOptions()), tmp_path / "a.npz")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -410,7 +411,9 @@ def test_betas_change_the_offsets(tmp_path):
     for scale in (0.0, 1.5):
         take = make_take(3)
         motion = tuple(dataclasses.replace(f, betas=np.full(10, scale)) for f in take.motion)
-        EXPORTERS["bvh"].export(dataclasses.replace(take, motion=motion), tmp_path / "take.bvh", ExportOptions())
+        EXPORTERS["bvh"].export(
+            prepare(dataclasses.replace(take, motion=motion), ExportOptions()), tmp_path / "take.bvh"
+        )
         offsets.append(bvh.read_bvh((tmp_path / "take.bvh").read_text()).offsets_m)
     assert np.abs(offsets[0] - offsets[1]).max() > 0.005
 
@@ -435,7 +438,7 @@ def test_bone_ends_lie_where_a_person_has_them():
 def test_smplx_makes_the_same_joints_from_the_npz(up, tmp_path):
     smplx, torch = pytest.importorskip("smplx"), pytest.importorskip("torch")
     take = make_take(12)
-    EXPORTERS["npz"].export(take, tmp_path / "take.npz", ExportOptions(up=up))
+    EXPORTERS["npz"].export(prepare(take, ExportOptions(up=up)), tmp_path / "take.npz")
     with np.load(tmp_path / "take.npz", allow_pickle=False) as file:
         data = {key: file[key] for key in file.files}
     (tmp_path / "SMPLX_NEUTRAL.npz").write_bytes((files("hmcap.models") / "data" / "body.npz").read_bytes())
@@ -462,8 +465,8 @@ def test_smplx_makes_the_same_joints_from_the_npz(up, tmp_path):
 def test_a_variable_rate_take_is_written_evenly(tmp_path):
     stamps = np.cumsum(np.random.default_rng(0).uniform(0.02, 0.08, 60))
     take = make_take(60, fps=20.0, stamps_s=stamps)
-    EXPORTERS["npz"].export(take, tmp_path / "take.npz", ExportOptions())
-    EXPORTERS["bvh"].export(take, tmp_path / "take.bvh", ExportOptions(fps=60.0, t_pose_frame=True))
+    EXPORTERS["npz"].export(prepare(take, ExportOptions()), tmp_path / "take.npz")
+    EXPORTERS["bvh"].export(prepare(take, ExportOptions(fps=60.0, t_pose_frame=True)), tmp_path / "take.bvh")
     with np.load(tmp_path / "take.npz", allow_pickle=False) as data:
         assert np.allclose(np.diff(data["stamps_s"]), 1 / 20)
         assert float(data["mocap_frame_rate"]) == 20.0
@@ -487,7 +490,7 @@ def test_recorded_motion_as_bvh(tmp_path):
             for f, p, t in zip(make_motion(len(poses), stamps_s=np.arange(len(poses)) / 30), poses, trans, strict=True)
         ]
         take = dataclasses.replace(make_take(fps=30.0), motion=tuple(motion))
-        EXPORTERS["bvh"].export(take, tmp_path / "clip.bvh", ExportOptions())
+        EXPORTERS["bvh"].export(prepare(take, ExportOptions()), tmp_path / "clip.bvh")
         read = pybvh.read_bvh_file(tmp_path / "clip.bvh", world_up="+y")
         rows = [JOINT_NAMES.index(o) for n in read.joint_names for o, t in NAMINGS["mixamo"].items() if t == n]
         xyz_mm = body.with_pose(poses, trans).joints_m[:, rows] * 1000

@@ -397,7 +397,7 @@ def test_missing_weights_say_what_to_do(monkeypatch):
 
 
 def test_the_command_captures_with_networks(graph, tmp_path, monkeypatch, capsys):
-    from hmcap.realtime import capture
+    from hmcap.realtime import run
     from hmcap.realtime.journal import read_take
 
     seen = iter(walked(25.0, 3.0))
@@ -411,7 +411,7 @@ def test_the_command_captures_with_networks(graph, tmp_path, monkeypatch, capsys
         def hands(self, sighting):
             return replace(next(seen), index=sighting.index, stamp_s=sighting.stamp_s)
 
-    monkeypatch.setattr(capture, "open_landmarks", lambda choices: Landmarks())
+    monkeypatch.setattr(run, "open_landmarks", lambda choices: Landmarks())
     frames = tmp_path / "clip"
     frames.mkdir()
     import cv2
@@ -431,16 +431,16 @@ def test_the_command_captures_with_networks(graph, tmp_path, monkeypatch, capsys
 
 
 def test_a_run_that_brings_its_own_stages_waits_for_no_weights(tmp_path, monkeypatch):
-    from hmcap.realtime import capture
+    from hmcap.realtime import run
 
-    monkeypatch.setattr(capture, "open_motion", lambda choices: pytest.fail("opened"))
+    monkeypatch.setattr(run, "open_motion", lambda choices: pytest.fail("opened"))
     source = SimpleNamespace(
         width_px=8, height_px=6, metadata={}, live=False, spec="x", name="x", fps=30.0, expected_frames=1
     )
     landmarks = SimpleNamespace(engines={})
-    monkeypatch.setattr(capture, "choose_camera", lambda *a: Camera.from_fov(8, 6, 55))
-    parts = capture.Parts(landmarks, None, lambda *a, **k: [])
-    capture._Run(source, CaptureOptions(), None, parts, capture.Display(False))
+    monkeypatch.setattr(run, "choose_camera", lambda *a: Camera.from_fov(8, 6, 55))
+    parts = run.Parts(landmarks, None, lambda *a, **k: [])
+    run.Run(source, CaptureOptions(), None, parts, run.Display(False))
 
 
 def test_metadata_of_the_graph_is_what_the_engine_offers(graph, engine):

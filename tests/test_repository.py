@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hmcap.realtime.cli import capture_parser
+from hmcap.realtime.parsers import capture_parser
 from hmcap.tools import check
 
 if sys.version_info >= (3, 11):

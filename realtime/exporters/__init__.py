@@ -1,14 +1,16 @@
-"""File formats a take can be written in. Every exporter reads a finished take and writes one file, whole or not at all.
+"""File formats a take can be written in. A take is prepared once; every exporter writes one file from that, whole or
+not at all.
 
-A further format is one module with ``export(take, path, options)`` and one line in EXPORTERS.
+A further format is one module with ``export(ready, path)`` and one line in EXPORTERS.
 """
 
 from . import bvh, npz
 from .files import atomic_path
 from .options import UP_AXES, Exporter, ExportOptions
+from .prepare import Prepared, prepare
 from .rig import NAMINGS
 
-__all__ = ["EXPORTERS", "NAMINGS", "UP_AXES", "ExportOptions", "Exporter", "atomic_path"]
+__all__ = ["EXPORTERS", "NAMINGS", "UP_AXES", "ExportOptions", "Exporter", "Prepared", "atomic_path", "prepare"]
 
 EXPORTERS: dict[str, Exporter] = {
     exporter.name: exporter

@@ -7,7 +7,6 @@ only says where the hips are in the rest pose. Rotation channels are Z, X, Y, co
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,13 +15,9 @@ from ...models.rotations import axis_angle_to_matrix
 from .ends import bone_ends, floor_height_m
 from .euler import continuous_euler_zxy, euler_zxy_to_matrix
 from .files import atomic_path
-from .options import ExportOptions
-from .prepare import prepare
+from .prepare import Prepared
 from .rig import Rig, make_rig
 from .track import Track
-
-if TYPE_CHECKING:
-    from ..take import Take
 
 CM_PER_M = 100.0
 _POSITION = ("Xposition", "Yposition", "Zposition")
@@ -192,8 +187,8 @@ def _bad(what: str) -> HmcapError:
     return HmcapError(f"This BVH cannot be read: expected {what}. Export the take again with --to bvh.")
 
 
-def export(take: "Take", path: Path, options: ExportOptions) -> None:
-    """Write a take as BVH. Raises HmcapError where it holds no person or the file cannot be written."""
-    ready = prepare(take, options)
-    rig = make_rig(ready.joints_m, options.bvh_names, bone_ends(ready.body), floor_height_m(ready.body))
+def export(ready: Prepared, path: Path) -> None:
+    """Write a take's motion as BVH. Raises HmcapError where a number is not finite or the file cannot be written."""
+    options = ready.options
+    rig = make_rig(ready.rest_joints_m, options.bvh_names, bone_ends(ready.body), floor_height_m(ready.body))
     save_bvh(motion_to_bvh(ready.track, rig, ready.fps, t_pose_frame=options.t_pose_frame), path)

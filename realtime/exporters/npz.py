@@ -1,19 +1,14 @@
 """SMPL-X motion in the layout of AMASS, plus what AMASS has no place for (contact, confidence, camera)."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...models.motion import GROUP_NAMES
 from ...models.skeleton import BODY, CONTACT_POINTS, EYES, JAW, LEFT_HAND, RIGHT_HAND
 from .files import atomic_path
-from .options import ExportOptions
-from .prepare import prepare
+from .prepare import Prepared
 from .track import Track, z_up
-
-if TYPE_CHECKING:
-    from ..take import Take
 
 PARTS = {"root_orient": slice(0, 1), "pose_body": slice(1, BODY.stop), "pose_jaw": JAW, "pose_eye": EYES}
 """Key -> joints of each part of ``poses``; ``pose_hand`` follows with the left and then the right hand."""
@@ -68,8 +63,8 @@ def save_npz(arrays: dict[str, np.ndarray], path: str | Path) -> None:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def export(take: "Take", path: Path, options: ExportOptions) -> None:
-    """Write a take as AMASS npz. Raises HmcapError where it holds no person or the file cannot be written."""
-    ready = prepare(take, options)
-    track = z_up(ready.track, ready.joints_m[0]) if options.up == "z" else ready.track
-    save_npz(track_to_arrays(track, ready.fps, options.up), path)
+def export(ready: Prepared, path: Path) -> None:
+    """Write a take's motion as AMASS npz. Raises HmcapError where the file cannot be written."""
+    up = ready.options.up
+    track = z_up(ready.track, ready.rest_joints_m[0]) if up == "z" else ready.track
+    save_npz(track_to_arrays(track, ready.fps, up), path)

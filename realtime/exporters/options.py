@@ -9,7 +9,7 @@ from ...models.errors import UsageError
 from .rig import NAMINGS
 
 if TYPE_CHECKING:
-    from ..take import Take
+    from .prepare import Prepared
 
 UP_AXES = ("y", "z")
 
@@ -46,5 +46,7 @@ class Exporter:
     """Ending of the file, with the dot."""
     summary: str
     """One line for --help."""
-    export: Callable[["Take", Path, ExportOptions], None]
-    """Writes the take to the path, whole or not at all; raises HmcapError where that cannot be done."""
+    export: Callable[["Prepared", Path], None]
+    """Writes the motion to the path, whole or not at all; raises HmcapError where that cannot be done."""
+    check: Callable[[], None] = lambda: None
+    """Raises HmcapError where this machine lacks what the format needs; asked before a capture starts."""

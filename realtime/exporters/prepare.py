@@ -1,12 +1,14 @@
-"""From a take to what the formats with a fixed frame rate are written from."""
+"""From a take to what every format is written from: one motion at an even rate, and the body that makes it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...models.body import BodyModel, ShapedBody, load_body
+from ...models.body import BodyModel, ShapedBody, forward_kinematics, load_body
 from ...models.errors import HmcapError
+from ...models.rotations import axis_angle_to_matrix
 from .options import ExportOptions
 from .track import Track, stack_motion, uniform_track
 
@@ -14,19 +16,31 @@ if TYPE_CHECKING:
     from ..take import Take
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
-    """Uniform motion and the body that makes it."""
+    """Uniform motion and the body that makes it. Prepared once and given to every exporter of a run."""
 
+    name: str
+    """Short name of the footage."""
     track: Track
+    """Y up."""
     fps: float
     body: ShapedBody
-    """The body at the track's one shape."""
+    """The body at the track's one shape, neutral face."""
+    options: ExportOptions
+    changes: tuple[str, ...] = ()
+    """What post-processing changed, a sentence each."""
 
-    @property
-    def joints_m(self) -> np.ndarray:
+    @cached_property
+    def rest_joints_m(self) -> np.ndarray:
         """(55, 3) rest joints of that body, in double precision."""
         return np.asarray(self.body.joints_m, dtype=np.float64)
+
+    @cached_property
+    def world(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rotations (T, 55, 3, 3) and positions (T, 55, 3) in metres of every joint in the world."""
+        R_local = axis_angle_to_matrix(self.track.poses)
+        return forward_kinematics(R_local, self.rest_joints_m, self.track.trans_m)
 
 
 def take_body(take: "Take") -> BodyModel:
@@ -53,4 +67,4 @@ def prepare(take: "Take", options: ExportOptions) -> Prepared:
 
     track = stack_motion(take.motion, rest_pelvis)
     fps = float(options.fps if options.fps is not None else take.fps)
-    return Prepared(uniform_track(track, fps), fps, model.with_shape(track.betas))
+    return Prepared(take.header.name, uniform_track(track, fps), fps, model.with_shape(track.betas), options)

@@ -40,6 +40,8 @@ class Track:
     """(T, 8) bool in GROUP_NAMES order."""
     reprojection_error: np.ndarray
     """(T,) per cent of the body's height in the image; NaN where nothing was seen."""
+    expression: np.ndarray
+    """(T, 52) weights of the face shapes in ARKIT_NAMES order; (T, 0) where the face was not captured."""
 
     def __len__(self) -> int:
         return len(self.stamps_s)
@@ -78,8 +80,9 @@ def stack_motion(motion: Sequence[MotionFrame], rest_pelvis: Callable[[np.ndarra
         confidence=np.array([f.confidence for f in motion], dtype=np.float64),
         measured=np.array([f.measured for f in motion], dtype=bool),
         reprojection_error=np.array([f.reprojection_error for f in motion], dtype=np.float64),
+        expression=_stack_faces(motion),
     )
-    for name in ("stamps_s", "poses", "trans_m", "betas", "T_cam_world"):
+    for name in ("stamps_s", "poses", "trans_m", "betas", "T_cam_world", "expression"):
         values = getattr(track, name)
         if not np.isfinite(values).all():
             bad = np.argwhere(~np.isfinite(values))[0]
@@ -152,6 +155,7 @@ def resample_track(track: Track, times_s: np.ndarray) -> Track:
         confidence=lerp(track.confidence),
         measured=track.measured[nearest],
         reprojection_error=track.reprojection_error[nearest],
+        expression=lerp(track.expression),
     )
 
 
@@ -177,6 +181,12 @@ def z_up(track: Track, rest_pelvis_m: np.ndarray) -> Track:
     T_cam_world[:, :3, :3] = track.T_cam_world[:, :3, :3] @ R.T
     trans_m = (rest_pelvis_m + track.trans_m) @ R.T - rest_pelvis_m
     return replace(track, poses=poses, trans_m=trans_m, T_cam_world=T_cam_world)
+
+
+def _stack_faces(motion: Sequence[MotionFrame]) -> np.ndarray:
+    """(T, 52), neutral in frames without a face; (T, 0) where no frame has one."""
+    width = max(len(f.expression) for f in motion)
+    return np.array([f.expression if len(f.expression) else np.zeros(width) for f in motion], dtype=np.float64)
 
 
 def _take_rows(track: Track, rows: np.ndarray) -> Track:

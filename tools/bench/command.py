@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ...engines.backends import choose_backend
 from ...models.errors import UsageError
-from ...realtime.cli import Parser
 from ...realtime.motion import MOTIONS
-from ...realtime.options import check_writable
+from ...realtime.outputs import check_writable
+from ...realtime.parsers import Parser
 from ...realtime.progress import Display, open_console
 from ..evaluation.methods.peers import how_to
 from ..evaluation.report.plot_svg import need_matplotlib

@@ -11,7 +11,8 @@ import platformdirs
 
 from ...engines.backends import choose_backend
 from ...models.errors import HmcapError, UsageError
-from ...realtime.cli import Parser, one_paragraph
+from ...realtime.cli import one_paragraph
+from ...realtime.parsers import Parser
 from ...realtime.progress import Display, open_console, printable
 from .evaluate import Evaluation, evaluate
 from .methods.landmarks import EngineOptions, Landmarks

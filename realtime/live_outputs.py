@@ -1,0 +1,10 @@
+"""What shows or sends the motion while it is captured: each is a sink of the capture loop."""
+
+from ..models.body import BodyModel
+from .loop import Sink
+from .options import CaptureOptions
+
+
+def open_live_outputs(choices: CaptureOptions, body: BodyModel) -> list[Sink]:
+    """The live outputs that were asked for; empty where none was. Raises HmcapError where one cannot be opened."""
+    return []

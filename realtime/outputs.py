@@ -1,0 +1,128 @@
+"""Where everything that a run writes goes, and writing it from the finished take."""
+
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..models.errors import HmcapError, UsageError
+from .exporters import EXPORTERS, ExportOptions, atomic_path, prepare
+from .options import CaptureOptions
+from .overlay import write_overlay
+from .progress import Display
+from .report import Report
+from .take import SUFFIX, Take
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where everything that a run writes goes."""
+
+    take: Path
+    exports: dict[str, Path]
+    overlay: Path | None
+    report: Path | None
+
+    def check(self, *inputs: Path, take: bool = True) -> None:
+        """Find out now that one of them cannot be written, or would overwrite the footage; makes missing folders."""
+        written = [p for p in (*self.exports.values(), self.overlay, self.report) if p is not None]
+        paths = [self.take, *written] if take else written
+        for path in paths:
+            # An earlier take of the same name may be replaced: it is what a repeated capture writes.
+            if path in written and any(_same(path, source) for source in inputs):
+                raise UsageError(
+                    f"{path} is the input itself and would be overwritten. Name another file or --out FOLDER."
+                )
+            if [os.path.abspath(p) for p in paths].count(os.path.abspath(path)) > 1:
+                raise UsageError(f"{path} is named for two different outputs. Name another file for one of them.")
+            if path.is_dir():
+                raise HmcapError(
+                    f"Expected to write the file {path}; a folder of that name is there. Choose another name."
+                )
+        for name in self.exports:
+            EXPORTERS[name].check()
+        for folder in dict.fromkeys(p.parent for p in paths):
+            check_writable(folder)
+
+
+def plan_outputs(name: str, folder: Path, options: CaptureOptions) -> Outputs:
+    """The paths of a run: NAME.hmcap, NAME.bvh and so on in ``folder``."""
+    stem = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in name).strip(". ") or "take"
+    return Outputs(
+        folder / f"{stem}{SUFFIX}",
+        {f: folder / f"{stem}{EXPORTERS[f].suffix}" for f in options.export},
+        None if options.overlay is None else _video_path(Path(options.overlay).expanduser()),
+        None if options.report is None else Path(options.report).expanduser(),
+    )
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ``HmcapError`` unless files can be made in the folder; it is made where missing."""
+    probe = folder / f".hmcap-{uuid.uuid4().hex[:8]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Access rights say little on network and container file systems: only writing tells.
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise HmcapError(
+            f"Expected to be able to write into the folder {folder}; the system said: {error.strerror or error}. "
+            "Name a folder that you may write to: --out FOLDER"
+        ) from error
+
+
+def _video_path(path: Path) -> Path:
+    if path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
+        raise UsageError(f"--overlay writes an MP4 video; found {path}. Try --overlay {path.with_suffix('.mp4')}")
+    return path
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.exists() and b.exists() and os.path.samefile(a, b)
+
+
+def write_files(
+    take: Take, outputs: Outputs, options: ExportOptions, footage: str | Path, report: Report, display: Display
+) -> list[Path]:
+    """Write what ``outputs`` names, and print the report; returns the files. One that fails stops none of the others:
+    its HmcapError is raised at the end."""
+    files: list[Path] = []
+    failed: list[HmcapError] = []
+    if outputs.exports:
+        ready = prepare(take, options)
+        for change in ready.changes:
+            display.say(change)
+        for name, path in outputs.exports.items():
+            try:
+                EXPORTERS[name].export(ready, path)
+            except HmcapError as error:  # the other files are written all the same
+                failed.append(error)
+                continue
+            files.append(path)
+            display.say(f"{name}: {path}")
+    if outputs.overlay is not None:
+        with display.stage("overlay", len(take.motion)) as progress:
+
+            def advance(done: int, total: int) -> None:
+                progress.update(done, total)
+
+            written = write_overlay(take, footage, outputs.overlay, progress=advance)
+        files.append(outputs.overlay)
+        display.say(f"{written.renderer}: {outputs.overlay}")
+        for warning in written.warnings:
+            display.say(f"Warning: {warning}")
+    files += write_report(report, outputs.report)
+    display.table("Report", report.rows())
+    if failed:
+        raise HmcapError(" ".join(str(error) for error in failed))
+    return files
+
+
+def write_report(report: Report, path: Path | None) -> list[Path]:
+    """Write the report as JSON to ``path``, if there is one; returns the files written."""
+    if path is None:
+        return []
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return [path]
