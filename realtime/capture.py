@@ -11,6 +11,7 @@ from .exporters import ExportOptions
 from .frames import Source
 from .interrupts import Interrupts
 from .journal import PART_SUFFIX, read_take
+from .locks import is_open
 from .motion import Solve
 from .options import CaptureOptions, parse_formats
 from .outputs import plan_outputs, write_files
@@ -84,25 +85,31 @@ def export_take(
 
     ``to``: format names; ``options``: fields of ``ExportOptions``; ``overlay``: MP4 to write over the footage, which
     is ``video`` or else the source that the take names. Files go beside the take or to the folder ``out``. Of a take
-    that was cut off, everything whole is used. Raises ``HmcapError``.
+    that was cut off, everything whole is used; of one that is still being recorded, what there is so far, and the
+    recording is left alone. Raises ``HmcapError``.
     """
     path, display, export_options = Path(take).expanduser(), Display(show), ExportOptions(**options)
     formats = parse_formats(to)
+    recording = path.name.endswith(PART_SUFFIX) and is_open(path)
     recorded = read_take(path)
     final = path.with_name(path.name.removesuffix(PART_SUFFIX))
     choices = CaptureOptions(export=formats, overlay=overlay, report=report, out=out)
     folder = final.parent if out is None else Path(out).expanduser()
     outputs = dataclasses.replace(plan_outputs(final.name.removesuffix(final.suffix), folder, choices), take=final)
     footage = video if video is not None else recorded.header.source
-    outputs.check(path, *([Path(footage)] if Path(footage).is_file() else []), take=not recorded.solved)
-    if not recorded.recovery.complete:
+    outputs.check(path, *([Path(footage)] if Path(footage).is_file() else []), take=not (recorded.solved or recording))
+    if recording:
+        display.say(
+            f"{path.name} is still being recorded; this is what it holds so far: {len(recorded.proxies)} frames."
+        )
+    elif not recorded.recovery.complete:
         display.say(f"{path.name} was {recorded.recovery}; {len(recorded.proxies)} frames.")
     with Interrupts():
         if not recorded.solved:
-            recorded = solve_again(recorded, path, final, display, solve)
+            recorded = solve_again(recorded, path, None if recording else final, display, solve)
         summary = summarise(recorded)
         files = write_files(recorded, outputs, export_options, footage, summary, display)
-    return CaptureResult(final if final.is_file() else path, summary, tuple(files), False)
+    return CaptureResult(final if final.is_file() and not recording else path, summary, tuple(files), False)
 
 
 def _folder(video: str | Path | None, source: Source, choices: CaptureOptions) -> Path:

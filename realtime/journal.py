@@ -9,9 +9,12 @@ import contextlib
 import dataclasses
 import io
 import json
+import logging
 import os
+import shutil
 import struct
 import time
+import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -29,7 +32,10 @@ from ..models.errors import HmcapError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
 from .codec import decode_motion, decode_proxies, encode_motion, encode_proxies
+from .locks import is_at, open_alone
 from .take import FORMAT_VERSION, SUFFIX, Recovery, Take, TakeHeader, newest_motion
+
+log = logging.getLogger(__name__)
 
 PART_SUFFIX = ".part"
 """Ending of a take that is still being written, after ``SUFFIX``."""
@@ -59,7 +65,7 @@ class TakeWriter:
         self._file: IO[bytes] | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.part_path.open("wb")
+            self._file = open_alone(self.part_path)
             self._writer = Writer(
                 self._file,
                 chunk_size=_CHUNK_BYTES,
@@ -69,6 +75,11 @@ class TakeWriter:
             )
             self._writer.start(profile="hmcap", library=f"hmcap {header.version}")
             self._channels = {t: self._writer.register_channel(t, "msgpack", 0) for t in (_PROXIES, _MOTION)}
+        except BlockingIOError as error:
+            raise HmcapError(
+                f"Expected to be the only one to write {path}; another capture is recording it at this moment "
+                f"({self.part_path.name}). Wait until that has ended, or name another folder: --out FOLDER"
+            ) from error
         except OSError as error:
             raise _cannot_write(self.part_path, error) from error
         self._flushed_at = clock()
@@ -119,12 +130,42 @@ class TakeWriter:
             self._writer.finish()
             file.flush()
             os.fsync(file.fileno())
-            file.close()
-            os.replace(self.part_path, self.path)
+            self._bring_back(file)
+            self._rename(file)
         except OSError as error:
             raise self._gave_up(error) from error
         self._file = None
         return self.path
+
+    def _bring_back(self, file: IO[bytes]) -> None:
+        """Where the file was removed while it was written (its folder was cleared away), write it again: as long as it
+        is open, what is in it can be read."""
+        if is_at(file, self.part_path):
+            return
+        # Somebody else's file of that name, if there is one by now, is left alone.
+        again = self.part_path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}{PART_SUFFIX}")
+        again.parent.mkdir(parents=True, exist_ok=True)
+        file.seek(0)
+        try:
+            with again.open("xb") as copy:
+                shutil.copyfileobj(file, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+        except OSError:
+            again.unlink(missing_ok=True)
+            raise
+        self.part_path = again
+        log.warning("%s was removed while it was written; it was written again.", self.path)
+
+    def _rename(self, file: IO[bytes]) -> None:
+        """Close the file under its final name."""
+        if os.name == "posix":
+            # While it is still ours, so that no capture that begins now takes it for a left-over and empties it.
+            os.replace(self.part_path, self.path)
+            file.close()
+        else:  # an open file cannot be renamed
+            file.close()
+            os.replace(self.part_path, self.path)
 
     def discard(self) -> None:
         """Give up the file, so that an earlier take of the same name stays; for a capture without a single frame."""
@@ -184,9 +225,13 @@ class TakeWriter:
         if file is not None:
             # Python releases the descriptor even so; the first error is the one to tell.
             with contextlib.suppress(OSError):
+                self._bring_back(file)
+            with contextlib.suppress(OSError):
                 file.close()
         try:
             os.replace(self.part_path, self.path)
+        except FileNotFoundError:
+            return _cannot_write(self.path, error)
         except OSError:
             self.path = self.part_path
         return _cannot_write(self.path, error, kept=True)

@@ -80,6 +80,10 @@ class CaptureOptions:
     bvh_names: str = "mixamo"
     t_pose_frame: bool = False
     up: str = "y"
+    smooth: float | None = None
+    """Cut-off of a low pass over the motion in exported files, Hz."""
+    lock_feet: bool = False
+    """Hold feet that stand, in exported files."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "export", parse_formats(self.export))
@@ -138,7 +142,7 @@ class CaptureOptions:
 
     def export_options(self) -> ExportOptions:
         """The options that concern the files written from the take."""
-        return ExportOptions(self.bvh_names, self.t_pose_frame, self.up)
+        return ExportOptions(self.bvh_names, self.t_pose_frame, self.up, smooth=self.smooth, lock_feet=self.lock_feet)
 
     def solver_settings(self) -> SolverSettings:
         """The options that concern the solver."""

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 from ..models.errors import UsageError
+from .postprocess.choices import SMOOTH_HZ
 
 _INTRO = """\
 Full-body motion capture from one camera: body, hands and feet in world space.
@@ -131,6 +132,7 @@ def export_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="FOLDER", help="folder of the files (default: beside the take)")
     parser.add_argument("--report", metavar="FILE", help="write the report as JSON")
     parser.add_argument("--fps", metavar="RATE", type=float, help="frame rate of the files (default: the take's own)")
+    parser.add_argument("--trim", metavar="A:B", help="part of the take to write, in seconds: 2.5:10, 2.5: or :10")
     _export_options(parser.add_argument_group("formats"), NAMINGS, UP_AXES)
     general_options(parser)
     return parser
@@ -168,9 +170,24 @@ def models_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _cut_off(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        # The word after --smooth is taken for its frequency.
+        raise argparse.ArgumentTypeError(
+            f"expected a frequency in Hz, found {text!r} (write --smooth {SMOOTH_HZ:g}, or put --smooth last)"
+        ) from error
+
+
 def _export_options(group: Any, namings: Iterable[str], up_axes: Iterable[str]) -> None:
     group.add_argument("--bvh-names", choices=tuple(namings), help="joint names of BVH (default: mixamo)")
     group.add_argument("--t-pose-frame", action="store_true", help="begin BVH with one frame of T-pose")
+    group.add_argument(
+        "--smooth", metavar="HZ", nargs="?", const=SMOOTH_HZ, type=_cut_off,
+        help=f"low-pass the motion in the files, without delay (cut-off; {SMOOTH_HZ:g} Hz unless given)",
+    )  # fmt: skip
+    group.add_argument("--lock-feet", action="store_true", help="hold feet that stand in their places, in the files")
     group.add_argument("--up", choices=tuple(up_axes), help="up axis of npz (default: y; AMASS itself: z)")
 
 

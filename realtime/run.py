@@ -18,6 +18,7 @@ from .frames import Source
 from .interrupts import Interrupts
 from .journal import TakeWriter, with_measured_fps, write_take
 from .live_outputs import open_live_outputs
+from .locks import is_open
 from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
 from .motion import Solve, SolverMotion
 from .options import CaptureOptions, options_from_settings
@@ -217,9 +218,9 @@ class Run:
         return CaptureResult(writer.path, report, tuple(files), interrupts.asked)
 
 
-def solve_again(take: Take, path: Path, final: Path, display: Display, solve: Solve | None) -> Take:
-    """A take whose capture was cut off before it was solved: solved now, and written to ``final`` in place of
-    ``path``."""
+def solve_again(take: Take, path: Path, final: Path | None, display: Display, solve: Solve | None) -> Take:
+    """A take whose capture was cut off before it was solved: solved now, and written to ``final`` in place of ``path``;
+    to None while it is still being recorded."""
     if not any(p.present for p in take.proxies):
         raise HmcapError(f"Expected a person in the take {path}; nobody was seen in its {len(take.proxies)} frames.")
     choices = options_from_settings(take.header.settings)
@@ -227,8 +228,10 @@ def solve_again(take: Take, path: Path, final: Path, display: Display, solve: So
     solve = solve or open_motion(choices).solve
     motion = solve_all(list(take.proxies), take.camera, choices.solver_settings(), body, solve, display)
     solved = dataclasses.replace(take, motion=tuple(motion), revision=max(1, take.revision + 1))
+    if final is None:
+        return solved
     saved = write_take(final, take, motion, summarise(solved).to_dict())
-    if path != final:
+    if path != final and not is_open(path):  # a capture that began meanwhile
         try:
             path.unlink()
         except OSError as error:

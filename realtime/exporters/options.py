@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...models.errors import UsageError
+from ..postprocess.choices import Span, check_smooth, check_trim, parse_trim
 from .rig import NAMINGS
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ class ExportOptions:
     """Up axis of formats that leave it open (npz): ``y``, or ``z`` as AMASS itself. BVH is always Y up."""
     fps: float | None = None
     """Frame rate of the file; None keeps the take's own."""
+    smooth: float | None = None
+    """Cut-off of a low pass over the motion, Hz; None smooths nothing."""
+    lock_feet: bool = False
+    """Hold feet that stand in their places."""
+    trim: str | Span | None = None
+    """Part of the take to write, in seconds of its stamps: ``2.5:10``, or a pair of numbers or None."""
 
     def __post_init__(self) -> None:
         if self.bvh_names not in NAMINGS:
@@ -34,6 +41,16 @@ class ExportOptions:
             raise UsageError(f"--up expects y or z, found {self.up!r}.")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise UsageError(f"--fps expects a frame rate above 0 and up to 1000, found {self.fps}.")
+        if self.smooth is not None:
+            check_smooth(self.smooth)
+        _ = self.trim_span
+
+    @property
+    def trim_span(self) -> Span | None:
+        """``trim`` as first second and second to stop at."""
+        if self.trim is None:
+            return None
+        return parse_trim(self.trim) if isinstance(self.trim, str) else check_trim(self.trim)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ import numpy as np
 from ...models.body import BodyModel, ShapedBody, forward_kinematics, load_body
 from ...models.errors import HmcapError
 from ...models.rotations import axis_angle_to_matrix
+from ...models.streaming.take import cuts_in
+from ..postprocess.chain import post_process
 from .options import ExportOptions
-from .track import Track, stack_motion, uniform_track
+from .track import Track, stack_motion
 
 if TYPE_CHECKING:
     from ..take import Take
@@ -55,10 +57,11 @@ def take_body(take: "Take") -> BodyModel:
 
 
 def prepare(take: "Take", options: ExportOptions) -> Prepared:
-    """Stack the take's motion, settle on one body shape and bring it to a uniform frame rate.
+    """Stack the take's motion, settle on one body shape, and do to it what ``options`` ask for; at least bring it to a
+    uniform frame rate.
 
     Raises:
-        HmcapError: there is no person in the take, or its body file is gone.
+        HmcapError: there is no person in the take or in the part of it that is asked for, or its body file is gone.
     """
     model = take_body(take)
 
@@ -66,5 +69,7 @@ def prepare(take: "Take", options: ExportOptions) -> Prepared:
         return np.asarray(model.rest_joints(betas)[0], dtype=np.float64)
 
     track = stack_motion(take.motion, rest_pelvis)
-    fps = float(options.fps if options.fps is not None else take.fps)
-    return Prepared(take.header.name, uniform_track(track, fps), fps, model.with_shape(track.betas), options)
+    body = model.with_shape(track.betas)
+    cuts_s = [take.proxies[i].stamp_s for i in cuts_in(take.proxies, take.camera)]
+    track, fps, changes = post_process(track, take.fps, body, options, cuts_s)
+    return Prepared(take.header.name, track, fps, body, options, changes)

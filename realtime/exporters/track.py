@@ -100,12 +100,13 @@ def is_uniform(stamps_s: np.ndarray, fps: float) -> bool:
     return bool(np.ptp(offset) <= 2 * UNIFORM_TOLERANCE / fps) if len(offset) else True
 
 
-def uniform_track(track: Track, fps: float) -> Track:
+def uniform_track(track: Track, fps: float, breaks_s: np.ndarray | None = None) -> Track:
     """The track at exactly ``fps`` frames a second, by its stamps.
 
     A track that is uniform already comes back untouched. Otherwise rotations are interpolated on the shortest arc,
     positions, contact and confidence linearly, and flags are taken from the nearer frame. Frames whose stamp does not
-    grow are left out, since they have no place in time.
+    grow are left out, since they have no place in time. Up to a stamp of ``breaks_s`` (K,), where the motion is put
+    into another place, the frame before it is held.
 
     Raises:
         HmcapError: ``fps`` is not a positive number.
@@ -120,16 +121,20 @@ def uniform_track(track: Track, fps: float) -> Track:
     # The last grid point may lie a hair behind the last stamp through rounding alone.
     count = int(np.floor((last - first) * fps + UNIFORM_TOLERANCE)) + 1
     times = np.minimum(first + np.arange(count) / fps, last)
-    return resample_track(track, times)
+    return resample_track(track, times, breaks_s)
 
 
-def resample_track(track: Track, times_s: np.ndarray) -> Track:
-    """The track at the given times (N,), which must lie between its first and last stamp; stamps must grow strictly."""
+def resample_track(track: Track, times_s: np.ndarray, breaks_s: np.ndarray | None = None) -> Track:
+    """The track at the given times (N,), which must lie between its first and last stamp; stamps must grow strictly.
+    Nothing is interpolated across ``breaks_s``, stamps of frames at which a new stretch of motion begins."""
     if len(track) == 1:
         return _take_rows(track, np.zeros(len(times_s), dtype=int))
     i = np.clip(np.searchsorted(track.stamps_s, times_s, side="right") - 1, 0, len(track) - 2)
     j = i + 1
     w = (times_s - track.stamps_s[i]) / (track.stamps_s[j] - track.stamps_s[i])
+    if breaks_s is not None and len(breaks_s):
+        stretch = np.searchsorted(np.sort(breaks_s), track.stamps_s, side="right")
+        w = np.where(stretch[i] < stretch[j], np.floor(w), w)
     nearest = np.where(w < 0.5, i, j)
 
     def lerp(values: np.ndarray) -> np.ndarray:
