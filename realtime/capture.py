@@ -99,9 +99,7 @@ def export_take(
     footage = video if video is not None else recorded.header.source
     outputs.check(path, *([Path(footage)] if Path(footage).is_file() else []), take=not (recorded.solved or recording))
     if recording:
-        display.say(
-            f"{path.name} is still being recorded; this is what it holds so far: {len(recorded.proxies)} frames."
-        )
+        display.say(f"{path.name} is still being recorded; it holds {len(recorded.proxies)} frames so far.")
     elif not recorded.recovery.complete:
         display.say(f"{path.name} was {recorded.recovery}; {len(recorded.proxies)} frames.")
     with Interrupts():

@@ -1,5 +1,6 @@
 """Feet that stand keep their places, and no sole is below the floor: the legs follow by a two-bone reach."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -77,7 +78,7 @@ def _lock(part: Track, fps: float, person: Person, figures: _Figures) -> None:
     R_ankle, R_toes = legs.R_ankle.copy(), legs.R_toes.copy()
     target = pelvis[:, None] + legs.ankle_m
     moves = np.zeros((len(pelvis), 2), bool)
-    holds = stands.reshape(-1, 2, 2).any(-1)
+    holds = np.asarray(stands.reshape(-1, 2, 2).any(-1))
     for side in range(2):
         foot = footing(legs, pelvis, side, stands[:, 2 * side : 2 * side + 2], fps)
         shift = _limited(faded_shift(foot.shift_m, holds[:, side], fps))
@@ -108,8 +109,8 @@ def _write(part: Track, rows: np.ndarray, moves: np.ndarray, R_local: np.ndarray
     turned = legs.into(R_local)
     for side in range(2):
         here = moves[:, side]
-        joints = [int(joint[side]) for joint in (HIP, KNEE, ANKLE, TOES)]
-        part.poses[np.ix_(rows[here], joints)] = matrix_to_axis_angle(turned[here][:, joints])
+        joints = np.array([HIP[side], KNEE[side], ANKLE[side], TOES[side]])
+        part.poses[rows[here][:, None], joints] = matrix_to_axis_angle(turned[here][:, joints])
 
 
 def _smooth(need_m: np.ndarray, fps: float) -> np.ndarray:
@@ -149,12 +150,13 @@ def _count(
 
 
 def _sentence(figures: _Figures) -> str:
-    def mm(pieces: list, reduce) -> float | None:
+    def mm(pieces: list[np.ndarray], reduce: Callable[[np.ndarray], float]) -> float | None:
         values = np.concatenate(pieces)
         return 1000 * float(reduce(values)) if len(values) else None
 
-    sliding = change(*(mm(pieces, np.mean) for pieces in figures.sliding_m), "mm a frame in contact")
-    below = change(*(mm(pieces, np.max) for pieces in figures.below_m), "mm at most")
+    (slid, slides), (sank, sinks) = figures.sliding_m, figures.below_m
+    sliding = change(mm(slid, np.mean), mm(slides, np.mean), "mm a frame in contact")
+    below = change(mm(sank, np.max), mm(sinks, np.max), "mm at most")
     text = f"feet: {figures.stances} stances held; sliding {sliding}; below the floor {below}"
     moved_m, stamp_s, side = figures.furthest
     if moved_m > _NOTHING_M:

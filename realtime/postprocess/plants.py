@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -44,8 +45,8 @@ class Footing:
 def stances(contact: np.ndarray, points_m: np.ndarray, fps: float) -> np.ndarray:
     """(T, 4) bool: which contact points stand, from their probabilities (T, 4) and places (T, 4, 3)."""
     likely = np.nan_to_num(np.asarray(contact, np.float64))
-    out = np.zeros(likely.shape, bool)
-    for k in range(out.shape[1]):
+    out = np.zeros((len(likely), 4), bool)
+    for k in range(4):
         for a, b in runs(likely[:, k] > OFF):
             sure = a + np.flatnonzero(likely[a:b, k] > ON)
             if len(sure):
@@ -58,7 +59,7 @@ def stances(contact: np.ndarray, points_m: np.ndarray, fps: float) -> np.ndarray
         fast = np.linalg.norm(np.diff(points_m[:, pair], axis=0), axis=-1) * fps > STEP_M_S
         stepped = np.flatnonzero((fast & out[1:, pair] & out[:-1, pair]).any(1))
         out[stepped, pair] = out[stepped + 1, pair] = False
-    for k in range(out.shape[1]):
+    for k in range(4):
         for a, b in runs(out[:, k]):
             out[a:b, k] = b - a >= max(2, SHORT_S * fps)
     return out
@@ -109,7 +110,7 @@ def faded_shift(shift_m: np.ndarray, stands: np.ndarray, fps: float) -> np.ndarr
 
 
 def faded(values: np.ndarray, holds: np.ndarray, frames: Callable[[np.ndarray], int]) -> np.ndarray:
-    """(T, 3) ``values`` where ``holds`` (T,); in between, the value of each side faded over ``frames(value)`` frames."""
+    """(T, 3) ``values`` where ``holds`` (T,); in between, each side's faded over ``frames(value)`` frames."""
     out = np.where(holds[:, None], values, 0.0)
     for a, b in runs(~holds):
         n = b - a
@@ -167,7 +168,7 @@ def _shift(
             out[flat] = foot - ankle[flat]
         kinds = np.where(both[a:b], 2, np.where(stands[a:b, 1], 1, 0))
         edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1), b - a]
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in pairwise(edges):
             k, rows = int(kinds[first]), np.arange(a + first, a + last)
             if k == 2:
                 continue

@@ -15,7 +15,7 @@ from .stretches import seen_stretches
 _PASSES = 2
 _ORDER = 2
 _CORRECTION = (2 ** (1 / _PASSES) - 1) ** (1 / (2 * _ORDER))
-"""Two passes halve the power of what lies at the cut-off twice; with this the whole is at -3 dB there (Winter, 1990)."""
+"""Two passes halve the power at the cut-off twice; with this the whole is at -3 dB there (Winter, see choices)."""
 _PAD_PERIODS = 4
 """Length of the continuation at both ends, in periods of the cut-off: transients are 1e-8 by then."""
 _UNDECIDED = 0.05
@@ -83,7 +83,7 @@ def _times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _continued(x: np.ndarray, pad: int, mirror: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """(pad + N + pad, ...) a signal (N, ...) with its mirror image about each end, again and again where it is short."""
+    """(pad + N + pad, ...) a signal (N, ...) with its mirror image at each end, again and again where it is short."""
     done = 0
     while done < pad:
         n = min(len(x) - 1, pad - done)

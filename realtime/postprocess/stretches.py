@@ -1,6 +1,7 @@
 """Where motion goes on and where it does not: nothing is interpolated, smoothed or faded across a break."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def stretches(track: Track, breaks: np.ndarray) -> list[tuple[int, int]]:
     # Stamps of resampled frames carry the rounding of a division.
     edges = np.searchsorted(track.stamps_s, np.asarray(breaks) - 1e-9)
     edges = [0, *sorted({int(e) for e in edges if 0 < e < len(track)}), len(track)]
-    return [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
 
 
 def seen_stretches(track: Track, breaks: np.ndarray) -> list[tuple[int, int]]:

@@ -25,8 +25,8 @@ def trim(track: Track, span: Span) -> tuple[Track, str]:
     range_s = f"{stamps.min():.2f} to {stamps.max():.2f} s"
     if not keep.any():
         raise HmcapError(
-            f"Expected frames in --trim {asked}, found none: this take has {len(stamps)}, from {range_s}. Choose a part "
-            "of that."
+            f"Expected frames in --trim {asked}, found none: this take has {len(stamps)}, from {range_s}. Choose a "
+            "part of that."
         )
     if not track.present[keep].any():
         raise HmcapError(
