@@ -230,11 +230,9 @@ class TakeWriter:
                 file.close()
         try:
             os.replace(self.part_path, self.path)
-        except FileNotFoundError:
-            return _cannot_write(self.path, error)
         except OSError:
             self.path = self.part_path
-        return _cannot_write(self.path, error, kept=True)
+        return _cannot_write(self.path, error, kept=self.path.is_file())
 
 
 def read_take(path: str | Path) -> Take:
