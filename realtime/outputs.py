@@ -101,6 +101,10 @@ def write_files(
                 continue
             files.append(path)
             display.say(f"{name}: {path}")
+    if options.alters and (outputs.overlay is not None or not outputs.exports):
+        display.say(
+            "Trimming, smoothing and held feet are for exported files; take, overlay and report stay as captured."
+        )
     if outputs.overlay is not None:
         with display.stage("overlay", len(take.motion)) as progress:
 

@@ -215,6 +215,16 @@ def test_one_format_that_fails_stops_no_other(tmp_path, monkeypatch):
     assert (tmp_path / "a.npz").is_file()
 
 
+def test_it_is_said_where_processing_does_not_reach(tmp_path, capsys):
+    take = record(tmp_path / "a.hmcap")
+    export_take(take, report=tmp_path / "a.json", smooth=6, show=True)
+    assert "report stay as captured" in capsys.readouterr().out
+    export_take(take, to="npz", smooth=6, lock_feet=True, trim=":0.3", show=True)
+    out = capsys.readouterr().out
+    assert "as captured" not in out
+    assert [word in out for word in ("trim: ", "smooth: ", "feet: ")] == [True] * 3
+
+
 # A take while it is recorded.
 
 

@@ -351,6 +351,24 @@ def test_feet_that_stand_already_stay(person):
     assert np.abs(points(held) - points(on_floor)).max() < 0.004
 
 
+def test_straight_knees_never_change_sides(person):
+    rng = np.random.default_rng(0)
+    poses = np.zeros((120, 55, 3))
+    for side, sign in (("left", 1), ("right", -1)):
+        poses[:, JOINT_NAMES.index(f"{side}_hip"), 2] = sign * 0.15
+        # about straight: the bones of the rest pose bend a little by themselves
+        poses[:, JOINT_NAMES.index(f"{side}_knee"), 0] = -0.05 + rng.normal(size=120) * 0.02
+    high = make_track(120, poses=poses, contact=np.ones((120, 4)))
+    lowest = points(high, sole_rig)[..., 1].min(1)
+    level = 0.004 + 0.004 * np.sin(np.arange(120) / 10)  # feet that touch and yet float, now more and now less
+    high = dataclasses.replace(high, trans_m=high.trans_m + np.outer(level - lowest, [0, 1, 0]))
+    held, _ = lock_feet(high, 60.0, person, NONE)
+    for side in ("left", "right"):
+        knee = held.poses[:, JOINT_NAMES.index(f"{side}_knee"), 0]
+        assert knee.min() > -0.12
+        assert np.abs(np.diff(knee)).max() < 0.12
+
+
 def test_a_foot_on_a_step_is_not_pulled_to_the_floor(person):
     _, slid = walking()
     raised = dataclasses.replace(slid, trans_m=slid.trans_m + np.array([0, 0.25, 0]))

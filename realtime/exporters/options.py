@@ -46,6 +46,11 @@ class ExportOptions:
         _ = self.trim_span
 
     @property
+    def alters(self) -> bool:
+        """Whether files show other motion than the take."""
+        return self.trim is not None or self.smooth is not None or self.lock_feet
+
+    @property
     def trim_span(self) -> Span | None:
         """``trim`` as first second and second to stop at."""
         if self.trim is None:
