@@ -17,7 +17,7 @@ from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.motion import MotionFrame
 from hmcap.models.proxies import Proxies
 from hmcap.models.skeleton import JOINT_NAMES
-from hmcap.realtime import export_take, read_take
+from hmcap.realtime import capture_video, export_take, read_take
 from hmcap.realtime.codec import encode_motion
 from hmcap.realtime.exporters import EXPORTERS, ExportOptions, prepare
 from hmcap.realtime.journal import TakeWriter
@@ -25,8 +25,9 @@ from hmcap.realtime.locks import is_open, open_alone
 from hmcap.realtime.outputs import plan_outputs, write_files
 from hmcap.realtime.progress import Display
 from hmcap.realtime.report import summarise
+from hmcap.realtime.run import Parts
 from hmcap.realtime.take import Take
-from test_cli import stand
+from test_cli import Landmarks, make_video, stand
 from test_take import Clock, make_header
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX files")
@@ -270,6 +271,26 @@ def test_a_folder_that_vanishes_takes_nothing_with_it(tmp_path, ending, monkeypa
     assert len(take.proxies) >= 12 if ending == "error" else len(take.proxies) == 20
     assert take.recovery.complete == (ending != "error")
     assert list(folder.iterdir()) == [folder / "a.hmcap"]
+
+
+@posix
+def test_a_capture_whose_folder_is_cleared_away_ends_with_take_and_files(tmp_path):
+    out = tmp_path / "out"
+
+    class Clearing(Landmarks):
+        def hands(self, seen):
+            if seen.index == 10:
+                shutil.rmtree(out)
+            return super().hands(seen)
+
+    parts = Parts(landmarks=Clearing(), solve=solve)
+    video = make_video(tmp_path / "dance.mp4")
+    result = capture_video(video, parts=parts, out=out, export="bvh,npz", report=out / "r.json")
+    assert sorted(p.name for p in out.iterdir()) == ["dance.bvh", "dance.hmcap", "dance.npz", "r.json"]
+    assert result.take == out / "dance.hmcap"
+    take = read_take(result.take)
+    assert len(take.proxies) == 20
+    assert take.recovery.complete
 
 
 @posix
