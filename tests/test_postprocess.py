@@ -369,6 +369,21 @@ def test_straight_knees_never_change_sides(person):
         assert np.abs(np.diff(knee)).max() < 0.12
 
 
+def test_a_foot_that_turns_turns_on_its_ball(person):
+    poses = np.zeros((90, 55, 3))
+    poses[:, 0, 1] = np.linspace(0, 1.0, 90)
+    poses[:, [JOINT_NAMES.index(f"{s}_hip") for s in ("left", "right")], 0] = -0.3
+    poses[:, [JOINT_NAMES.index(f"{s}_knee") for s in ("left", "right")], 0] = 0.6
+    poses[:, [JOINT_NAMES.index(f"{s}_ankle") for s in ("left", "right")], 0] = -0.3
+    contact = np.zeros((90, 4))
+    contact[:, :2] = 0.9
+    track = make_track(90, poses=poses, contact=contact)
+    track = dataclasses.replace(track, trans_m=track.trans_m - [0, points(track, sole_rig)[..., 1].min(), 0])
+    after = points(lock_feet(track, 60.0, person, NONE)[0])
+    assert np.ptp(after[:, 1], axis=0).max() < 5e-4
+    assert np.ptp(after[:, 0], axis=0).max() > 0.05
+
+
 def test_a_foot_on_a_step_is_not_pulled_to_the_floor(person):
     _, slid = walking()
     raised = dataclasses.replace(slid, trans_m=slid.trans_m + np.array([0, 0.25, 0]))
