@@ -20,11 +20,11 @@ class ExportOptions:
     """Choices that apply to every format that has them."""
 
     bvh_names: str = "mixamo"
-    """Joint names of BVH: ``mixamo`` (Hips, Spine, LeftArm, ...; no jaw, no eyes) or ``smplx`` (all 55)."""
+    """Joint names of BVH, GLB, USD, FBX: ``mixamo`` (Hips, Spine, LeftArm, ...; no jaw, no eyes) or ``smplx`` (all)."""
     t_pose_frame: bool = False
     """Put one frame of the rest pose before the motion (some character set-ups want it)."""
     up: str = "y"
-    """Up axis of formats that leave it open (npz): ``y``, or ``z`` as AMASS itself. BVH is always Y up."""
+    """Up axis of formats that leave it open (npz): ``y``, or ``z`` as AMASS itself. The others are always Y up."""
     fps: float | None = None
     """Frame rate of the file; None keeps the take's own."""
     smooth: float | None = None
