@@ -165,17 +165,18 @@ class WebSocketStream:
         event = asyncio.Event()
         self._events.add(event)
         listening = asyncio.create_task(_ignore(connection))
+        listening.add_done_callback(lambda _: event.set())  # wakes what waits below for a client that is gone
         told_rest = ""
         try:
             await connection.send(self._hello)
-            while True:
+            while not listening.done():
                 if told_rest != self._rest:
                     told_rest = self._rest
                     await connection.send(told_rest)
                 await event.wait()
                 event.clear()
                 newest = self._next
-                if newest is None:
+                if newest is None or listening.done():
                     continue
                 if told_rest != newest.rest:
                     told_rest = newest.rest
