@@ -34,7 +34,7 @@ def make_frame(index: int = 0, *, seed: int = 0, present: bool = True, face: boo
     rng = np.random.default_rng(seed)
     return MotionFrame(
         index=index, stamp_s=index / 30, present=present, betas=rng.normal(size=10) * 0.7,
-        poses=rng.normal(size=(55, 3)) * 0.6, trans_m=rng.normal(size=3) + (0.4, 1.2, -0.7), T_cam_world=np.eye(4),
+        poses=rng.normal(size=(55, 3)) * 0.6, trans_m=rng.normal(size=3) + np.array([0.4, 1.2, -0.7]), T_cam_world=np.eye(4),
         camera=CAMERA, contact=np.ones(4), confidence=np.ones(8), measured=np.ones(8, bool), reprojection_error=1.0,
         expression=rng.random(52) if face else np.zeros(0, np.float32),
     )  # fmt: skip

@@ -85,7 +85,7 @@ def test_a_device_that_takes_no_such_pictures_is_an_error_before_the_capture(dev
         raise OSError(22, "Invalid argument")
 
     monkeypatch.setattr(virtual_camera, "_ioctl", refuse)
-    with pytest.raises(HmcapError, match="640x480.*Invalid argument"):
+    with pytest.raises(HmcapError, match=r"640x480.*Invalid argument"):
         sink.open(HEADER)
     sink.close()
 

@@ -176,8 +176,9 @@ class VmcStream:
         while not self._ended.is_set():
             for datagram in self.datagrams(self._clock()):
                 self._send(datagram)
-            # After a long wait the beat starts anew: what was missed is past.
-            due_s = max(due_s + 1 / RATE_HZ, self._clock() - 1 / RATE_HZ)
+            # Beats that were missed are past: two at once would show nothing more than one.
+            missed = (self._clock() - due_s) * RATE_HZ
+            due_s += max(1, round(missed + 0.3)) / RATE_HZ
             self._ended.wait(max(0.0, due_s - self._clock()))
 
     def _send(self, datagram: bytes) -> None:
