@@ -2,6 +2,7 @@
 
 import dataclasses
 import socket
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,15 +12,18 @@ from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.face import ARKIT_NAMES
 from hmcap.models.motion import MotionFrame
 from hmcap.models.skeleton import JOINT_NAMES
+from hmcap.realtime import capture_video
 from hmcap.realtime.cli import main
 from hmcap.realtime.live_outputs import open_live_outputs
 from hmcap.realtime.options import CaptureOptions
+from hmcap.realtime.run import Parts
 from hmcap.realtime.streams import DEFAULT_VMC, Address, addresses, parse_address
 from hmcap.realtime.streams.playout import Playout, Pose, between, slerp
 from hmcap.realtime.streams.vmc import VmcStream
 from hmcap.realtime.streams.vmc_names import BONE_NAMES, PERFECT_SYNC_NAMES, VRM_NAMES, vrm_weights
 from hmcap.realtime.take import TakeHeader
 from scipy.spatial.transform import Rotation
+from test_cli import Landmarks, make_video, stand
 from vmc_receiver import HUMAN_BODY_BONES, Avatar
 
 CAMERA = Camera.from_fov(640, 480, 60)
@@ -32,9 +36,10 @@ ANYWHERE = Address("127.0.0.1", 9)
 def make_frame(index: int = 0, *, seed: int = 0, present: bool = True, face: bool = False) -> MotionFrame:
     """A body somewhere in the room with every joint turned, fingers too."""
     rng = np.random.default_rng(seed)
+    place_m = rng.normal(size=3) + np.array([0.4, 1.2, -0.7])
     return MotionFrame(
         index=index, stamp_s=index / 30, present=present, betas=rng.normal(size=10) * 0.7,
-        poses=rng.normal(size=(55, 3)) * 0.6, trans_m=rng.normal(size=3) + np.array([0.4, 1.2, -0.7]), T_cam_world=np.eye(4),
+        poses=rng.normal(size=(55, 3)) * 0.6, trans_m=place_m, T_cam_world=np.eye(4),
         camera=CAMERA, contact=np.ones(4), confidence=np.ones(8), measured=np.ones(8, bool), reprojection_error=1.0,
         expression=rng.random(52) if face else np.zeros(0, np.float32),
     )  # fmt: skip
@@ -247,6 +252,25 @@ def test_a_real_socket_hears_the_whole_body():
         finally:
             sink.close()
     assert avatar.state[0] == 1
+
+
+def test_a_file_is_streamed_while_it_is_captured(tmp_path):
+    motion = SimpleNamespace(together=True, push_all=lambda proxies: stand(proxies, CAMERA))
+    parts = Parts(Landmarks(), motion, lambda proxies, camera, **_: stand(proxies, camera))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(20)
+        choices = {"vmc": f"127.0.0.1:{receiver.getsockname()[1]}", "out": tmp_path, "parts": parts}
+        result = capture_video(make_video(tmp_path / "dance.mp4"), **choices)
+        avatar, times_s = Avatar(), []
+        while len(avatar.bones) < 55:
+            avatar.hear(receiver.recv(2000))
+            times_s.append(avatar.time_s)
+    assert result.report.frames == 20
+    assert times_s == sorted(times_s)
+    # the stand-in person stands at rest, one metre above the origin
+    assert avatar.bones["LeftIndexDistal"][3:] == pytest.approx([0, 0, 0, 1])
+    assert avatar.bones["Hips"][1] == pytest.approx(1 + load_body().rest_joints(np.zeros(10))[0, 1], abs=1e-6)
 
 
 @pytest.mark.parametrize(

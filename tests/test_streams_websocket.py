@@ -1,10 +1,12 @@
 """JSON lines over WebSocket: what clients get, who may be one, and that a slow one costs nothing."""
 
+import contextlib
 import dataclasses
 import http
 import json
 import socket
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from hmcap.models.face import ARKIT_NAMES
 from hmcap.models.skeleton import JOINT_NAMES
 from hmcap.realtime.live_outputs import open_live_outputs
 from hmcap.realtime.options import CaptureOptions
-from hmcap.realtime.streams import Address
+from hmcap.realtime.streams import Address, lines
 from hmcap.realtime.streams.websocket import MAX_CLIENTS, WebSocketStream
 from scipy.spatial.transform import Rotation
 from test_streams import HEADER, make_frame
@@ -87,6 +89,14 @@ def test_a_client_gets_what_it_needs_to_rebuild_the_pose(serve):
     posed = body.with_shape(motion.betas).with_pose(motion.poses, motion.trans_m)
     assert np.array(at) == pytest.approx(posed.joints_m, abs=1e-3)
     assert np.array(frame["joints_m"]) == pytest.approx(posed.joints_m, abs=1e-4)
+
+
+def test_every_field_is_documented():
+    text = (Path(__file__).resolve().parents[1] / "docs" / "streams.md").read_text(encoding="utf-8")
+    body, motion = load_body(), make_frame()
+    for message in (lines.hello(HEADER), lines.rest(body, motion.betas), lines.frame(motion, body)):
+        assert [name for name in message if name != "type" and f"`{name}`" not in text] == []
+        assert f"**`{message['type']}`**" in text
 
 
 def test_bones_are_sent_again_only_when_the_shape_changes(serve):
@@ -210,12 +220,10 @@ def test_clients_have_nothing_to_say(serve):
 
 def test_only_so_many_clients(serve):
     stream = serve()
-    connections = [client(stream) for _ in range(MAX_CLIENTS)]
-    for connection in connections:
-        begin(connection)
-    assert refused(stream) == http.HTTPStatus.SERVICE_UNAVAILABLE
-    for connection in connections:
-        connection.close()
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAX_CLIENTS):
+            begin(stack.enter_context(client(stream)))
+        assert refused(stream) == http.HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def test_the_end_of_the_capture_ends_the_connections(serve):
