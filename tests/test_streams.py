@@ -293,6 +293,31 @@ def test_a_network_that_fails_is_told_once_and_stops_nothing(stream, caplog, err
     assert words in record.getMessage()
 
 
+def test_a_receiver_that_is_not_there_yet_misses_nothing_later(stream, caplog):
+    """The system tells of a datagram that nobody took when the next one is sent, in place of sending that."""
+
+    class Elsewhere:
+        def __init__(self):
+            self.sent, self.told = [], False
+
+        def send(self, data):
+            self.told = not self.told
+            if self.told:
+                raise ConnectionRefusedError(111, "Connection refused")
+            self.sent.append(data)
+
+        def close(self):
+            pass
+
+    stream._socket.close()
+    stream._socket = network = Elsewhere()
+    for data in (b"1", b"2", b"3"):
+        stream._send(data)
+    assert network.sent == [b"1", b"2", b"3"]
+    (record,) = caplog.records
+    assert "nobody listens" in record.getMessage()
+
+
 def test_a_full_network_drops_silently(stream, caplog):
     class Busy:
         def send(self, data):

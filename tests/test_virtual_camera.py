@@ -40,6 +40,8 @@ def test_pictures_are_packed_and_scaled():
 @pytest.fixture
 def device(tmp_path, monkeypatch):
     """A file that stands for the device, and what it was asked."""
+    if sys.platform == "win32":
+        pytest.skip("os.open changes line ends there")
     asked = []
 
     def ioctl(file, request, argument):

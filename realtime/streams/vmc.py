@@ -185,15 +185,19 @@ class VmcStream:
         try:
             try:
                 self._socket.send(datagram)
-            except ConnectionError:
+            except ConnectionError as error:
                 # That was about an earlier datagram; this one has not been sent yet.
+                self._report(error)
                 self._socket.send(datagram)
         except BlockingIOError:
             pass  # the network is busy: the next moment follows soon
         except OSError as error:
-            if not self._reported and not self._ended.is_set():
-                self._reported = True
-                LOG.warning("%s", self._problem(error))
+            self._report(error)
+
+    def _report(self, error: OSError) -> None:
+        if not self._reported:
+            self._reported = True
+            LOG.warning("%s", self._problem(error))
 
     def _problem(self, error: OSError) -> str:
         if isinstance(error, ConnectionError):

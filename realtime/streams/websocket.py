@@ -69,9 +69,11 @@ class WebSocketStream:
         """Where it listens."""
         if token is None and not is_loopback(where):
             token = secrets.token_urlsafe(16)
+            everywhere = Address("THIS-COMPUTER", address.port)
             LOG.warning(
                 "WebSocket: %s can be reached from other computers, so clients need a token: "
-                "ws://%s/?token=%s (choose your own with --websocket-token)", address, address, token,
+                "ws://%s/?token=%s (choose your own with --websocket-token)",
+                address, everywhere if address.host in ("0.0.0.0", "::") else address, token,
             )  # fmt: skip
         self.token = token
         """What a client must know; None where any program of this computer may read."""
