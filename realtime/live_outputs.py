@@ -3,8 +3,23 @@
 from ..models.body import BodyModel
 from .loop import Sink
 from .options import CaptureOptions
+from .streams import DEFAULT_VMC, DEFAULT_WEBSOCKET, parse_address
 
 
 def open_live_outputs(choices: CaptureOptions, body: BodyModel) -> list[Sink]:
     """The live outputs that were asked for; empty where none was. Raises HmcapError where one cannot be opened."""
-    return []
+    sinks: list[Sink] = []
+    if choices.vmc is not None:
+        from .streams.vmc import VmcStream
+
+        sinks.append(VmcStream(parse_address(choices.vmc, "--vmc", DEFAULT_VMC), body, face=choices.vmc_face))
+    if choices.websocket is not None:
+        from .streams.websocket import WebSocketStream
+
+        address = parse_address(choices.websocket, "--websocket", DEFAULT_WEBSOCKET)
+        sinks.append(WebSocketStream(address, body, choices.websocket_token))
+    if choices.virtual_camera is not None:
+        from .streams.virtual_camera import VirtualCamera
+
+        sinks.append(VirtualCamera(choices.virtual_camera, body))
+    return sinks

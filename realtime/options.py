@@ -14,6 +14,7 @@ from ..models.solver.settings import SolverSettings
 from .camera_options import CameraOptions
 from .exporters import EXPORTERS, ExportOptions
 from .motion import DEFAULT_MOTION, MOTIONS
+from .streams import DEFAULT_VMC, DEFAULT_WEBSOCKET, FACES, check_token, parse_address
 
 HEIGHT_LIMITS_M = (0.4, 2.8)
 
@@ -68,6 +69,17 @@ class CaptureOptions:
     height_m: float | None = None
     """Standing height of the person, metres; sets the scale of the world."""
 
+    vmc: str | None = None
+    """HOST:PORT of a program that receives the Virtual Motion Capture protocol, to send the motion to."""
+    vmc_face: str = "both"
+    """Face shapes that are sent there: ``arkit`` (the 52 of PerfectSync), ``vrm`` (clips of VRM 0) or ``both``."""
+    websocket: str | None = None
+    """HOST:PORT to serve the motion at as lines of JSON."""
+    websocket_token: str | None = None
+    """What clients of that must know; where other computers can reach it and None is given, one is made."""
+    virtual_camera: str | None = None
+    """Device (``/dev/video10``, or ``auto``) of a virtual camera to show the overlay on; Linux."""
+
     fps: float | None = None
     """Frame rate of an image folder, or the one to ask a webcam for."""
     start: float = 0.0
@@ -96,6 +108,7 @@ class CaptureOptions:
         if self.precision not in PRECISIONS:
             raise UsageError(f"--precision takes one of {', '.join(PRECISIONS)}; found {self.precision!r}.")
         self._check_motion()
+        self._check_streams()
         low, high = HEIGHT_LIMITS_M
         if self.height_m is not None and not low <= self.height_m <= high:
             raise UsageError(
@@ -123,6 +136,18 @@ class CaptureOptions:
                 )
         if self.look_ahead is not None and self.look_ahead < 0:
             raise UsageError(f"--look-ahead takes a number of frames, 0 or more; found {self.look_ahead}.")
+
+    def _check_streams(self) -> None:
+        if self.vmc is not None:
+            parse_address(self.vmc, "--vmc", DEFAULT_VMC)
+        if self.vmc_face not in FACES:
+            raise UsageError(f"--vmc-face takes one of {', '.join(FACES)}; found {self.vmc_face!r}.")
+        if self.websocket is not None:
+            parse_address(self.websocket, "--websocket", DEFAULT_WEBSOCKET)
+        if self.websocket_token is not None:
+            check_token(self.websocket_token)
+            if self.websocket is None:
+                raise UsageError("--websocket-token is for --websocket; found it alone. Add --websocket.")
 
     def networks(self) -> dict[str, dict[str, str]]:
         """The landmark networks of the user's own: ``body`` and ``hand``, each with name, layout and SHA-256."""

@@ -67,6 +67,8 @@ def capture_parser() -> argparse.ArgumentParser:
     output.add_argument("--report", metavar="FILE", help="write the report as JSON")
     _export_options(output, NAMINGS, UP_AXES)
 
+    live_options(parser)
+
     camera = parser.add_argument_group("camera (default: what the file says, else 55 degrees)")
     camera.add_argument(
         "--fov-deg", metavar="DEG", type=float, help="field of view along the longer side of the picture"
@@ -191,6 +193,26 @@ def _export_options(group: Any, namings: Iterable[str], up_axes: Iterable[str]) 
     )  # fmt: skip
     group.add_argument("--lock-feet", action="store_true", help="hold feet that stand in their places, in the files")
     group.add_argument("--up", choices=tuple(up_axes), help="up axis of npz (default: y; AMASS itself: z)")
+
+
+def live_options(parser: argparse.ArgumentParser) -> None:
+    """What shows or sends the motion while it is captured or played."""
+    from .streams import DEFAULT_VMC, DEFAULT_WEBSOCKET, FACES
+
+    live = parser.add_argument_group("live")
+    live.add_argument(
+        "--vmc", metavar="HOST:PORT", nargs="?", const=str(DEFAULT_VMC),
+        help=f"send to VSeeFace, Warudo and others (VMC protocol; default: {DEFAULT_VMC})",
+    )  # fmt: skip
+    live.add_argument("--vmc-face", choices=FACES, help="face shapes sent there (default: both)")
+    live.add_argument(
+        "--websocket", metavar="HOST:PORT", nargs="?", const=str(DEFAULT_WEBSOCKET),
+        help=f"serve lines of JSON (default: {DEFAULT_WEBSOCKET}, this computer alone)",
+    )  # fmt: skip
+    live.add_argument("--websocket-token", metavar="TOKEN", help="what clients of that must know")
+    live.add_argument(
+        "--virtual-camera", metavar="DEVICE", nargs="?", const="auto", help="show the overlay as a camera (Linux)"
+    )
 
 
 def general_options(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ import sys
 import threading
 
 import cv2
+import numpy as np
 
 from ..models.body import BodyModel
 from ..models.motion import MotionFrame
@@ -30,6 +31,17 @@ def has_window() -> bool:
     except cv2.error:
         return False
     return True
+
+
+def live_picture(figure: Figure, frame: Frame, proxies: Proxies, motion: MotionFrame | None) -> np.ndarray:
+    """(H, W, 3) uint8 RGB: the frame with landmarks, skeleton and ground contact."""
+    image = draw_proxies(frame.image_rgb, proxies, bones=False) if proxies.present else frame.image_rgb
+    if motion is None or not motion.present:
+        return draw_text(image, [f"frame {frame.index}", "nobody in view"])
+    posed = figure.pose(motion, skin=False)
+    image = draw_skeleton(image, posed.joints_m, motion.T_cam_world, motion.camera)
+    image = draw_contact(image, posed.foot_points_m, motion.contact, motion.T_cam_world, motion.camera)
+    return draw_text(image, [f"frame {frame.index}   {frame.stamp_s:.1f} s"])
 
 
 class LiveWindow:
@@ -63,15 +75,9 @@ class LiveWindow:
             cv2.imshow(self._title, cv2.cvtColor(self.picture(*newest), cv2.COLOR_RGB2BGR))
         return (cv2.waitKey(1) & 0xFF) in _QUIT_KEYS
 
-    def picture(self, frame: Frame, proxies: Proxies, motion: MotionFrame | None):
+    def picture(self, frame: Frame, proxies: Proxies, motion: MotionFrame | None) -> np.ndarray:
         """(H, W, 3) uint8 RGB: the frame with landmarks, skeleton and ground contact."""
-        image = draw_proxies(frame.image_rgb, proxies, bones=False) if proxies.present else frame.image_rgb
-        if motion is None or not motion.present:
-            return draw_text(image, [f"frame {frame.index}", "nobody in view"])
-        posed = self._figure.pose(motion, skin=False)
-        image = draw_skeleton(image, posed.joints_m, motion.T_cam_world, motion.camera)
-        image = draw_contact(image, posed.foot_points_m, motion.contact, motion.T_cam_world, motion.camera)
-        return draw_text(image, [f"frame {frame.index}   {frame.stamp_s:.1f} s"])
+        return live_picture(self._figure, frame, proxies, motion)
 
     def close(self) -> None:
         """Close the window."""

@@ -1,0 +1,79 @@
+"""Where a live stream goes to or listens: ``HOST:PORT`` as typed, and the socket address behind it."""
+
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+
+from ...models.errors import HmcapError, UsageError
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,200}")
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a port."""
+
+    host: str
+    """Name or IP address, without brackets."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+DEFAULT_VMC = Address("127.0.0.1", 39539)
+"""Where receivers of the protocol ("marionettes") listen."""
+DEFAULT_WEBSOCKET = Address("127.0.0.1", 8770)
+
+
+def check_token(token: str) -> None:
+    """Raise ``UsageError`` unless the token can stand in an address and is not quickly guessed."""
+    if not _TOKEN.fullmatch(token):
+        raise UsageError(
+            "--websocket-token takes 8 characters or more of letters, digits and . _ ~ -; found others, or fewer. "
+            "Leave it out, and hmcap makes one where one is needed."
+        )
+
+
+def parse_address(text: str, option: str, default: Address) -> Address:
+    """``HOST:PORT``, ``HOST``, ``PORT`` or ``[IPV6]:PORT``; what is missing comes from ``default``.
+
+    Raises ``UsageError`` naming ``option`` where the text is none of these.
+    """
+    text = text.strip()
+    bracketed = re.fullmatch(r"\[([^\]]+)\](?::(.*))?", text)
+    if bracketed:
+        host, port = bracketed[1], bracketed[2]
+    elif text.count(":") > 1:
+        host, port = text, None
+    else:
+        host, colon, port = text.partition(":")
+        if not colon:
+            host, port = ("", host) if host.isdigit() else (host, None)
+    number = default.port if port is None else int(port) if re.fullmatch(r"[0-9]{1,5}", port) else 0
+    if not text or not 1 <= number <= 65535 or not _HOST.fullmatch(host or default.host):
+        raise UsageError(
+            f"{option} takes HOST:PORT with a port from 1 to 65535; found {text!r}. Try {option} {default}, or "
+            f"{option} alone for the same."
+        )
+    return Address(host or default.host, number)
+
+
+def resolve(address: Address, kind: socket.SocketKind, option: str) -> tuple[socket.AddressFamily, tuple]:
+    """Address family and socket address, IPv4 where the name has both. Raises ``HmcapError`` for an unknown name."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=kind)
+    except (OSError, UnicodeError) as error:
+        raise HmcapError(
+            f"Expected {option} to name a computer; {address.host!r} was not found ({error}). Give its IP address: "
+            f"{option} 192.168.1.20:{address.port}"
+        ) from error
+    family, _, _, _, where = min(found, key=lambda f: f[0] != socket.AF_INET)
+    return family, where
+
+
+def is_loopback(where: tuple) -> bool:
+    """Whether a socket address can be reached from this computer alone."""
+    return ipaddress.ip_address(str(where[0]).partition("%")[0]).is_loopback
