@@ -14,6 +14,7 @@ from ..models.solver.settings import SolverSettings
 from .camera_options import CameraOptions
 from .exporters import EXPORTERS, ExportOptions
 from .motion import DEFAULT_MOTION, MOTIONS
+from .viewer.address import parse_address
 
 HEIGHT_LIMITS_M = (0.4, 2.8)
 
@@ -32,6 +33,9 @@ class CaptureOptions:
     """JSON file to write the end-of-run report to."""
     record: bool = False
     """Keep a take of a webcam capture (a file always keeps one)."""
+
+    viewer: str | None = None
+    """Address, HOST:PORT, at which browsers see the capture live; None for no viewer."""
 
     engine: str = "auto"
     """Inference back end: ``auto``, ``openvino``, ``onnxruntime``, ``tensorrt``, ``tensorrt_rtx``."""
@@ -85,6 +89,8 @@ class CaptureOptions:
         object.__setattr__(self, "export", parse_formats(self.export))
         object.__setattr__(self, "device", self.device.lower())
         check_subject(self.subject)
+        if self.viewer is not None:
+            parse_address(self.viewer)
         self.camera_options()
         self.export_options()
         if self.threads is not None and self.threads < 1:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 from ..models.errors import UsageError
+from .viewer.address import DEFAULT_ADDRESS, DEFAULT_PORT
 
 _INTRO = """\
 Full-body motion capture from one camera: body, hands and feet in world space.
@@ -15,6 +16,7 @@ Full-body motion capture from one camera: body, hands and feet in world space.
   hmcap --video dance.mp4 --export bvh            dance.bvh beside the input
   hmcap --video sample --export bvh,npz --overlay sample_overlay.mp4
   hmcap export dance.hmcap --to bvh,npz           write files from a recorded take
+  hmcap play dance.hmcap                          a recorded take in the browser
   hmcap models list|fetch|add|convert|build       network weights, sample clips, engines for NVIDIA GPUs
   hmcap eval                                      accuracy on footage with truth, beside peers
   hmcap bench                                     speed of every module and of the whole, beside a peer
@@ -65,6 +67,8 @@ def capture_parser() -> argparse.ArgumentParser:
     output.add_argument("--record", action="store_true", help="keep a take of a webcam capture")
     output.add_argument("--report", metavar="FILE", help="write the report as JSON")
     _export_options(output, NAMINGS, UP_AXES)
+
+    _live_options(parser.add_argument_group("live"))
 
     camera = parser.add_argument_group("camera (default: what the file says, else 55 degrees)")
     camera.add_argument(
@@ -136,6 +140,20 @@ def export_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def play_parser() -> argparse.ArgumentParser:
+    """Parser of ``hmcap play``."""
+    parser = Parser(
+        "hmcap play", description="Play a recorded take in the browser, with a time line. Ctrl-C ends it.",
+        allow_abbrev=False, argument_default=argparse.SUPPRESS,
+    )  # fmt: skip
+    parser.add_argument("take", metavar="TAKE", help="take that a capture recorded (NAME.hmcap)")
+    parser.add_argument("--loop", action="store_true", help="begin again at the end")
+    parser.add_argument("--speed", metavar="FACTOR", type=float, help="1 is the take's own pace, 0.5 half of it")
+    _live_options(parser.add_argument_group("live"))
+    general_options(parser)
+    return parser
+
+
 def models_parser() -> argparse.ArgumentParser:
     """Parser of ``hmcap models``."""
     from ..engines.landmarks.mmpose import LAYOUTS
@@ -166,6 +184,15 @@ def models_parser() -> argparse.ArgumentParser:
     for command in (parser, *commands.choices.values()):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
+
+
+def _live_options(group: Any) -> None:
+    """What shows or sends motion while it is captured or played."""
+    group.add_argument(
+        "--viewer", metavar="HOST:PORT", nargs="?", const=DEFAULT_ADDRESS,
+        help=f"show it in a browser at this address (alone: {DEFAULT_ADDRESS}; 0.0.0.0:{DEFAULT_PORT}: for your whole "
+        "network, without a password)",
+    )  # fmt: skip
 
 
 def _export_options(group: Any, namings: Iterable[str], up_axes: Iterable[str]) -> None:

@@ -1,0 +1,34 @@
+"""The browser viewer: the captured body in its world, live or from a take, on any screen of the network.
+
+``ViewerSink`` shows a capture, ``Playback`` plays a take, ``viewer_available`` says whether the library that both
+stand on is installed.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .address import DEFAULT_ADDRESS, Address, parse_address
+    from .playback import Playback
+    from .server import viewer_available
+    from .sink import ViewerSink
+    from .viewer import Viewer
+
+_HOMES = {
+    "DEFAULT_ADDRESS": ".address",
+    "Address": ".address",
+    "Playback": ".playback",
+    "Viewer": ".viewer",
+    "ViewerSink": ".sink",
+    "parse_address": ".address",
+    "viewer_available": ".server",
+}
+
+__all__ = ["DEFAULT_ADDRESS", "Address", "Playback", "Viewer", "ViewerSink", "parse_address", "viewer_available"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: printing help must not wait for drawing libraries.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name], __name__), name)
