@@ -48,9 +48,8 @@ class ExportSection:
         import viser
 
         formats = available_formats()
-        with server.gui.add_folder("Export", expand_by_default=False):
-            self._format = server.gui.add_dropdown("Format", tuple(formats), hint="Kind of file to download")
-            self._button = server.gui.add_button("Export", icon=viser.Icon.DOWNLOAD, hint="Download the motion as a file")
+        self._format = server.gui.add_dropdown("Format", tuple(formats), hint="Kind of file to download")
+        self._button = server.gui.add_button("Download", icon=viser.Icon.DOWNLOAD, hint="The motion as a file")
         self._button.on_click(self._clicked)
 
     def _clicked(self, event: "viser.GuiEvent") -> None:
@@ -65,6 +64,6 @@ class ExportSection:
         except HmcapError as error:
             client.add_notification("Not exported", str(error), color="red", auto_close_seconds=20.0)
         finally:
-            self._button.label = "Export"
+            self._button.label = "Download"
             self._button.disabled = False
             self._busy.release()

@@ -24,8 +24,8 @@ _HOLD_S = 0.7
 
 
 class Playback:
-    """A sink of a :class:`~hmcap.realtime.player.Feeder` that shows the player's take in a viewer, and lets the viewer's
-    panel turn the player. The viewer belongs to whoever opened it."""
+    """A sink of a :class:`~hmcap.realtime.player.Feeder` that shows the player's take in a viewer, and lets the panel of
+    the viewer turn the player. The viewer belongs to whoever opened it."""
 
     def __init__(self, viewer: Viewer, player: Player) -> None:
         import viser
@@ -42,7 +42,7 @@ class Playback:
         with viewer.top:
             self._play = gui.add_button("Play", icon=self._icons[0])
             self._line = gui.add_slider("Frame", 0, max(1, len(player) - 1), 1, 0)
-        with viewer.top, gui.add_folder("Playback", expand_by_default=False):
+        with viewer.view_tab:
             self._speed = gui.add_dropdown(
                 "Speed", SPEEDS if speed in SPEEDS else (*SPEEDS, speed), initial_value=speed
             )
@@ -76,7 +76,7 @@ class Playback:
         self._play.label, self._play.icon = ("Pause", self._icons[1]) if playing else ("Play", self._icons[0])
         if now - self._touched_at >= _HOLD_S and self._line.value != number:
             self._line.value = number
-        self._viewer.status(*self._figures(motion))
+        self._viewer.status(self._figures(motion))
 
     def close(self) -> None:
         """Stop reading the footage; the page stays as it is."""
@@ -90,10 +90,10 @@ class Playback:
         self._touched_at = time.monotonic()
         self._player.seek(self._line.value)
 
-    def _figures(self, motion: MotionFrame) -> tuple[str, str]:
+    def _figures(self, motion: MotionFrame) -> str:
         take, header = self._take, self._take.header
         rows = [("time", f"{motion.stamp_s:.2f} of {take.motion[-1].stamp_s:.2f} s")]
         footage = self._footage.missing if self._footage is not None else ""
         notes = [("pictures", "footage not found" if not header.live else "none, it was live")] if footage else []
-        details = [take_rows(motion, header) + notes, engine_rows(header.engines)]
-        return table_html([Chip("take", "none"), person_chip(motion)], [rows]), table_html([], details)
+        groups = [rows, take_rows(motion, header) + notes, engine_rows(header.engines)]
+        return table_html([Chip("take", "none"), person_chip(motion)], groups)

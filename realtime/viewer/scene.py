@@ -15,7 +15,7 @@ from .view import FOV_RAD, front_view
 if TYPE_CHECKING:
     import viser
 
-PRESENT_RGB, HELD_RGB = (96, 156, 255), (246, 168, 70)
+PRESENT_RGB, HELD_RGB = (66, 132, 240), (240, 158, 56)
 TOUCH_RGB, FREE_RGB = (74, 255, 150), (96, 108, 130)
 PATH_RGB = np.array([[44, 70, 122], [122, 190, 255]], dtype=np.float64)
 CAMERA_RGB = (255, 255, 255)
@@ -45,8 +45,8 @@ class Scene:
         scene.world_axes.visible = False
         scene.set_background_image(backdrop(), format="png")
         scene.configure_default_lights(True, cast_shadow=True)
-        scene.configure_environment_map("studio", environment_intensity=0.9)
-        scene.add_light_directional("/light", color=(255, 244, 230), intensity=1.6, position=(2.0, 4.0, 5.0))
+        scene.configure_environment_map("studio", environment_intensity=0.55)
+        scene.add_light_directional("/light", color=(255, 244, 230), intensity=1.3, position=(2.0, 4.0, 5.0))
         scene.add_grid(
             "/floor", plane="xz", infinite_grid=True, cell_size=0.25, cell_color=(48, 56, 72), cell_thickness=0.7,
             section_size=1.0, section_color=(84, 97, 122), section_thickness=1.1, fade_distance=16.0,
@@ -54,7 +54,7 @@ class Scene:
         )  # fmt: skip
         self._marks = tuple(
             scene.add_line_segments(
-                f"/feet/{name}", ring(), FREE_RGB, thickness=0.012, visible=False
+                f"/feet/{name}", ring(), FREE_RGB, thickness=0.016, visible=False
             )
             for name in contact_rig(body).names
         )  # fmt: skip

@@ -144,10 +144,10 @@ class ViewerSink:
                 if watched or ended or now - shown_at >= UNWATCHED_EVERY_S:
                     shown_at = now
                     self.viewer.scene.show(motion)
-            if newest is not None and newest[0].image_rgb.size:
-                if now - picture_at >= (PICTURE_EVERY_S if watched else 4 * UNWATCHED_EVERY_S):
-                    picture_at = now
-                    self.viewer.scene.show_picture(small_jpeg(newest[0].image_rgb))
+            rest_s = PICTURE_EVERY_S if watched else 4 * UNWATCHED_EVERY_S
+            if newest is not None and newest[0].image_rgb.size and now - picture_at >= rest_s:
+                picture_at = now
+                self.viewer.scene.show_picture(small_jpeg(newest[0].image_rgb))
             if path_m is not None and watched:
                 path_at = now
                 self.viewer.scene.show_path(path_m)
@@ -167,4 +167,4 @@ class ViewerSink:
             stats = self._running.stats()
             counts = live_rows(stats, speed.update(stats), self._header)
             details.insert(0, stage_rows(stats))
-        self.viewer.status(table_html(chips, [counts]), table_html([], details))
+        self.viewer.status(table_html(chips, [counts, *details]))

@@ -6,7 +6,7 @@ import numpy as np
 
 FOV_RAD = 0.6
 """Vertical field of view of the viewer; narrow, so that a body looks as through a portrait lens."""
-_TALL_M, _WIDE_M = 2.3, 1.9
+_TALL_M, _WIDE_M = 2.3, 1.65
 """What must be in view around one person: room for raised and spread arms."""
 _ASIDE_RAD, _ABOVE_RAD = 0.6, 0.17
 _LOW_PANEL = 0.17

@@ -21,9 +21,7 @@ _CAMERA = "Camera"
 class Viewer:
     """Serves the page. ``gui`` and ``scene`` are what its owner fills and moves."""
 
-    def __init__(
-        self, body: BodyModel, address: Address, title: str, options: ExportOptions, take: TakeSource
-    ) -> None:
+    def __init__(self, body: BodyModel, address: Address, title: str, options: ExportOptions, take: TakeSource) -> None:
         self.address = address
         self._server = open_server(address, f"hmcap · {title}" if title else "hmcap")
         self.port = self._server.get_port()
@@ -33,13 +31,15 @@ class Viewer:
             self.scene = Scene(self._server, body)
             self.top = self.gui.add_folder(None)
             """Room for what the owner puts at the top of the panel: Stop, or the time line."""
-            self._status = self.gui.add_html("")
-            with self.gui.add_folder("View", expand_by_default=False):
+            tabs = self.gui.add_tab_group()
+            with tabs.add_tab("Status"):
+                self._status = self.gui.add_html("")
+            self.view_tab = tabs.add_tab("View")
+            with self.view_tab:
                 view = self.gui.add_button_group("From", (*_TURNS, _CAMERA))
             view.on_click(self._turn)
-            self.export = ExportSection(self._server, options, take)
-            with self.gui.add_folder("Details", expand_by_default=False):
-                self._details = self.gui.add_html("")
+            with tabs.add_tab("Export"):
+                self.export = ExportSection(self._server, options, take)
         except BaseException:
             self.close()
             raise
@@ -53,11 +53,10 @@ class Viewer:
         """Change the heading of the panel."""
         self.gui.set_panel_label(f"hmcap · {title}")
 
-    def status(self, text: str, details: str) -> None:
-        """Show these pieces of HTML as the figures of the panel: the most important ones, and the rest."""
-        for place, content in ((self._status, text), (self._details, details)):
-            if place.content != content:
-                place.content = content
+    def status(self, text: str) -> None:
+        """Show this HTML as the figures of the panel."""
+        if self._status.content != text:
+            self._status.content = text
 
     def notify(self, title: str, body: str) -> None:
         """Tell every client something."""
@@ -94,8 +93,6 @@ class Viewer:
             self.scene.see_as_camera(event.client)
         else:
             self.scene.face(event.client, _TURNS[event.target.value])
-
-
 
 
 def announcement(viewer: Viewer) -> tuple[str, ...]:
