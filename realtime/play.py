@@ -42,21 +42,23 @@ def play_take(
     outputs = open_live_outputs(choices, body)
     page = Viewer(body, address, recorded.header.name, choices.export_options(), lambda: recorded)
     try:
-        for line in announcement(page):
-            display.say(line)
-        display.say("Ctrl-C ends it.")
-        serve(page, player, outputs)
+        serve(page, player, outputs, said=(*announcement(page), "Ctrl-C ends it."), display=display)
     finally:
         page.close()
 
 
-def serve(page: Viewer, player: Player, outputs: Sequence[Sink] = ()) -> None:
-    """Play in an open viewer, and to other live outputs, until SIGINT or SIGTERM. Raises what an output fails with."""
+def serve(page: Viewer, player: Player, outputs: Sequence[Sink] = (), *, said: Sequence[str], display: Display) -> None:
+    """Play in an open viewer, and to other live outputs, until SIGINT or SIGTERM. Raises what an output fails with.
+
+    ``said``: lines for the user, who reads them once a signal would end it well.
+    """
     asked = threading.Event()
     feeder = Feeder(player, [*outputs, Playback(page, player)])
     with Interrupts(patient=True) as interrupts:
         interrupts.ask = asked.set
         feeder.start()
+        for line in said:
+            display.say(line)
         try:
             if outputs or page.clients:
                 player.play()

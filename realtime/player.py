@@ -190,6 +190,10 @@ class Feeder:
             self._thread.join()
         self._close()
 
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait until the feeding has ended, which it does by itself only where a sink fails."""
+        self._thread.join(timeout_s)
+
     @property
     def alive(self) -> bool:
         """Whether frames still go to the sinks."""

@@ -156,8 +156,8 @@ class Run:
         from .play import serve
 
         page = viewers[0].hand_over()
-        self.display.say(f"The take plays at {page.url} until Ctrl-C.")
-        serve(page, Player(read_take(result.take), loop=True))
+        said = (f"The take plays at {page.url} until Ctrl-C.",)
+        serve(page, Player(read_take(result.take), loop=True), said=said, display=self.display)
 
     def close(self) -> None:
         """Close what outlives the capture."""

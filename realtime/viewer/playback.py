@@ -24,8 +24,8 @@ _HOLD_S = 0.7
 
 
 class Playback:
-    """A sink of a :class:`~hmcap.realtime.player.Feeder` that shows the player's take in a viewer, and lets the panel of
-    the viewer turn the player. The viewer belongs to whoever opened it."""
+    """A sink of a player's :class:`~hmcap.realtime.player.Feeder`: shows the take in a viewer, and lets the panel turn
+    the player. The viewer belongs to whoever opened it."""
 
     def __init__(self, viewer: Viewer, player: Player) -> None:
         import viser

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.util
 import io
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -88,7 +89,10 @@ def _serve(serve: Any, *arguments: Any, process_request: Any, **options: Any) ->
             return connection.respond(403, "This page belongs to another site.\n")
         return process_request(connection, request)
 
-    return serve(*arguments, process_request=guard, **options)
+    # A port scanner or a tab that is closed early is no news for the user: the library would print a traceback.
+    log = logging.getLogger("hmcap.viewer.connections")
+    log.setLevel(logging.CRITICAL)
+    return serve(*arguments, process_request=guard, logger=log, **options)
 
 
 def same_origin(origin: str | None, host: str | None) -> bool:

@@ -6,9 +6,11 @@ import numpy as np
 
 FOV_RAD = 0.6
 """Vertical field of view of the viewer; narrow, so that a body looks as through a portrait lens."""
-_TALL_M, _WIDE_M = 2.3, 1.65
+_TALL_M, _WIDE_M = 2.3, 1.75
 """What must be in view around one person: room for raised and spread arms."""
 _ASIDE_RAD, _ABOVE_RAD = 0.6, 0.17
+_NEAR_M = 0.4
+"""How much nearer than the pelvis the foremost hand may be."""
 _LOW_PANEL = 0.17
 """Share of a phone's screen by which the picture is moved up, off the panel at its foot."""
 
@@ -47,7 +49,7 @@ def front_view(
     aside = np.array([c * ahead[0] + s * ahead[2], 0.0, -s * ahead[0] + c * ahead[2]])
     across, deep = _extents(paths_m, aside)
     slope = np.tan(FOV_RAD / 2)
-    distance_m = max(_TALL_M / 2 / slope, (_WIDE_M + across) / 2 / (slope * aspect)) + deep / 2 + 0.25
+    distance_m = max(_TALL_M / 2 / slope, (_WIDE_M + across) / 2 / (slope * aspect)) + deep / 2 + _NEAR_M
     centre = np.array([centre[0], max(0.95, centre[1] - 0.1), centre[2]])
     position = centre + distance_m * (np.cos(_ABOVE_RAD) * aside + np.array([0, np.sin(_ABOVE_RAD), 0]))
     lower = np.array([0, 2 * slope * distance_m * _LOW_PANEL, 0]) if aspect < 0.8 else np.zeros(3)
