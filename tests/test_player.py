@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 from hmcap.models.errors import HmcapError, UsageError
+from hmcap.realtime.cli import main
 from hmcap.realtime.player import Feeder, Player
 from viewer_takes import FPS, moving_take
 
@@ -163,3 +164,16 @@ def test_a_sink_that_fails_ends_the_feeding_and_says_why():
     feeder.stop()
     assert "the wire is cut" in str(feeder.error)
     assert sink.calls == ["open", "close"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["nowhere.hmcap"], 1, "no such file"), (["nowhere.hmcap", "--speed", "0"], 2, "--speed"),
+        (["nowhere.hmcap", "--viewer", "here:there"], 2, "--viewer"), ([], 2, "TAKE"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_played_is_one_paragraph(words, code, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["play", *words]) == code
+    assert says in capsys.readouterr().err
