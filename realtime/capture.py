@@ -1,5 +1,6 @@
 """Capture a video or a webcam into a take and its exports; the command line calls exactly these functions."""
 
+import contextlib
 import dataclasses
 import datetime
 from collections.abc import Sequence
@@ -22,14 +23,15 @@ from .sources import SAMPLES, open_source
 
 
 def capture_video(
-    video: str | Path, *, show: bool = False, parts: Parts | None = None, **options: Any
+    video: str | Path, *, show: bool = False, serve: bool = False, parts: Parts | None = None, **options: Any
 ) -> CaptureResult:
     """Capture a video file, a folder of images, a stream or ``sample`` into a take, and export it.
 
     ``options`` are the fields of :class:`CaptureOptions` (``export=("bvh", "npz")``, ``fov_deg=60``, ...). Pass 1 finds
     the landmarks and journals them; pass 2 solves the whole take; then the exports are written. Ctrl-C during pass 1
     ends it early and goes on with what was captured; a second one raises ``KeyboardInterrupt`` and leaves a take that
-    ``export_take`` can still solve. ``show`` prints progress and report. Raises ``HmcapError``.
+    ``export_take`` can still solve. ``show`` prints progress and report. ``serve`` keeps a viewer open on the finished
+    take until Ctrl-C, unless Ctrl-C ended the capture. Raises ``HmcapError``.
     """
     choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
     with open_source(
@@ -41,17 +43,27 @@ def capture_video(
             raise UsageError(
                 f"--overlay draws over footage that can be read again; {source.spec} is live. Leave it out."
             )
-        run = Run(source, choices, outputs, parts, display)
-        return run.file()
+        with contextlib.closing(Run(source, choices, outputs, parts, display)) as run:
+            result = run.file()
+            if serve:
+                run.serve(result)
+            return result
 
 
 def capture_webcam(
-    webcam: int = 0, *, show: bool = False, window: bool = False, parts: Parts | None = None, **options: Any
+    webcam: int = 0,
+    *,
+    show: bool = False,
+    window: bool = False,
+    serve: bool = False,
+    parts: Parts | None = None,
+    **options: Any,
 ) -> CaptureResult:
     """Capture a webcam live until Ctrl-C, ``max_frames`` or ``end``; ``record`` or ``export`` keeps a take.
 
     ``options`` are the fields of :class:`CaptureOptions`. A recorded take is solved as a whole
-    once the capture has ended. ``window`` shows the overlay where OpenCV can open one. Raises ``HmcapError``.
+    once the capture has ended; ``serve`` then keeps a viewer open on it, as in :func:`capture_video`. ``window`` shows
+    the overlay where OpenCV can open one. Raises ``HmcapError``.
     """
     choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
     if choices.overlay is not None:
@@ -65,8 +77,11 @@ def capture_webcam(
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         outputs = plan_outputs(f"{source.name}-{stamp}", _folder(None, source, choices), choices)
         outputs.check(take=choices.record or bool(choices.export))
-        run = Run(source, choices, outputs, parts, display)
-        return run.live(window)
+        with contextlib.closing(Run(source, choices, outputs, parts, display)) as run:
+            result = run.live(window)
+            if serve:
+                run.serve(result)
+            return result
 
 
 def export_take(

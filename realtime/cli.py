@@ -11,9 +11,9 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..models.errors import HmcapError, UsageError
-from .parsers import Parser, capture_parser, export_parser, general_options, models_parser
+from .parsers import Parser, capture_parser, export_parser, general_options, models_parser, play_parser
 
-COMMANDS = ("export", "models", "doctor")
+COMMANDS = ("export", "play", "models", "doctor")
 """Commands of the application itself."""
 _MORE_COMMANDS = "hmcap.commands"
 """Group of entry points that add commands, each a function from arguments to exit code: capture needs none of them, so
@@ -55,7 +55,7 @@ def one_paragraph(error: BaseException) -> str:
 
 def _dispatch(words: list[str]) -> int:
     if words and words[0] in COMMANDS:
-        return {"export": _export, "models": _models, "doctor": _doctor}[words[0]](words[1:])
+        return {"export": _export, "play": _play, "models": _models, "doctor": _doctor}[words[0]](words[1:])
     if words and not words[0].startswith("-"):
         more = {point.name: point for point in entry_points(group=_MORE_COMMANDS)}
         if words[0] in more:
@@ -97,14 +97,15 @@ def _captured(options: dict[str, Any], quiet: bool) -> int:
         raise UsageError(f"Expected one of --video FILE and --webcam INDEX; found {found}. Try: hmcap --video sample")
     from .capture import capture_video, capture_webcam
 
+    serve = "viewer" in options
     if webcam is not None:
         if webcam < 0:
             raise UsageError(f"--webcam takes an index, 0 or more; found {webcam}. Try --webcam 0")
-        capture_webcam(webcam, show=not quiet, window=True, **options)
+        capture_webcam(webcam, show=not quiet, window=True, serve=serve, **options)
         return 0
     if "record" in options:
         raise UsageError("--record keeps a take of a webcam; --video always keeps one. Leave --record out.")
-    capture_video(video, show=not quiet, **options)
+    capture_video(video, show=not quiet, serve=serve, **options)
     return 0
 
 
@@ -117,6 +118,15 @@ def _export(words: list[str]) -> int:
     from .capture import export_take
 
     export_take(take, show=not quiet, **options)
+    return 0
+
+
+def _play(words: list[str]) -> int:
+    options = vars(play_parser().parse_args(words))
+    quiet, _ = options.pop("quiet"), options.pop("debug")
+    from .play import play_take
+
+    play_take(options.pop("take"), show=not quiet, **options)
     return 0
 
 

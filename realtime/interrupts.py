@@ -10,10 +10,12 @@ from typing import Any
 class Interrupts:
     """While open, the first SIGINT or SIGTERM calls ``ask``, if one is set; every further one raises KeyboardInterrupt.
 
+    With ``patient``, every one calls ``ask``: for ends that are quick and sure, and signals that may come twice.
     Without an ``ask`` the first one raises already. Does nothing outside the main thread, where Python has no signals.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patient: bool = False) -> None:
+        self._patient = patient
         self.ask: Callable[[], None] | None = None
         """What a first signal does instead of breaking off; set while there is something to stop cleanly."""
         self.asked = False
@@ -22,7 +24,7 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first, self.asked = not self.asked, True
-        if first and self.ask is not None:
+        if (first or self._patient) and self.ask is not None:
             self.ask()
             return
         raise KeyboardInterrupt

@@ -260,6 +260,12 @@ def read_take(path: str | Path) -> Take:
     return Take(scan.header, proxies, motion, scan.report, revision, scan.recovery())
 
 
+def read_part(writer: TakeWriter) -> Take:
+    """What a writer has brought to the disk so far; the writer goes on undisturbed. Raises ``HmcapError`` as
+    :func:`read_take` does."""
+    return read_take(writer.part_path if writer.part_path.is_file() else writer.path)
+
+
 def write_take(path: Path, take: Take, motion: Iterable[MotionFrame], report: Mapping[str, Any] | None = None) -> Take:
     """Write a take anew with ``motion`` as its next revision, in place of what stands at ``path``.
 

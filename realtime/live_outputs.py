@@ -1,9 +1,9 @@
 """What shows or sends the motion while it is captured: each is a sink of the capture loop."""
 
 from ..models.body import BodyModel
+from .addresses import DEFAULT_VIEWER, DEFAULT_VMC, DEFAULT_WEBSOCKET, parse_address
 from .loop import Sink
 from .options import CaptureOptions
-from .streams import DEFAULT_VMC, DEFAULT_WEBSOCKET, parse_address
 
 
 def open_live_outputs(choices: CaptureOptions, body: BodyModel) -> list[Sink]:
@@ -22,4 +22,9 @@ def open_live_outputs(choices: CaptureOptions, body: BodyModel) -> list[Sink]:
         from .streams.virtual_camera import VirtualCamera
 
         sinks.append(VirtualCamera(choices.virtual_camera, body))
+    if choices.viewer is not None:
+        from .viewer import ViewerSink
+
+        address = parse_address(choices.viewer, "--viewer", DEFAULT_VIEWER)
+        sinks.append(ViewerSink(body, address.host, address.port, options=choices.export_options()))
     return sinks

@@ -11,10 +11,11 @@ from ..engines.landmarks.tracking import check_subject
 from ..models.body import load_body
 from ..models.errors import HmcapError, UsageError
 from ..models.solver.settings import SolverSettings
+from .addresses import DEFAULT_VIEWER, DEFAULT_VMC, DEFAULT_WEBSOCKET, check_token, parse_address
 from .camera_options import CameraOptions
 from .exporters import EXPORTERS, ExportOptions
 from .motion import DEFAULT_MOTION, MOTIONS
-from .streams import DEFAULT_VMC, DEFAULT_WEBSOCKET, FACES, check_token, parse_address
+from .streams import FACES
 
 HEIGHT_LIMITS_M = (0.4, 2.8)
 
@@ -33,6 +34,9 @@ class CaptureOptions:
     """JSON file to write the end-of-run report to."""
     record: bool = False
     """Keep a take of a webcam capture (a file always keeps one)."""
+
+    viewer: str | None = None
+    """Address, HOST:PORT, at which browsers see the capture live; None for no viewer."""
 
     engine: str = "auto"
     """Inference back end: ``auto``, ``openvino``, ``onnxruntime``, ``tensorrt``, ``tensorrt_rtx``."""
@@ -101,6 +105,8 @@ class CaptureOptions:
         object.__setattr__(self, "export", parse_formats(self.export))
         object.__setattr__(self, "device", self.device.lower())
         check_subject(self.subject)
+        if self.viewer is not None:
+            parse_address(self.viewer, "--viewer", DEFAULT_VIEWER)
         self.camera_options()
         self.export_options()
         if self.threads is not None and self.threads < 1:

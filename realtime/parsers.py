@@ -16,6 +16,7 @@ Full-body motion capture from one camera: body, hands and feet in world space.
   hmcap --video dance.mp4 --export bvh            dance.bvh beside the input
   hmcap --video sample --export bvh,npz --overlay sample_overlay.mp4
   hmcap export dance.hmcap --to bvh,npz           write files from a recorded take
+  hmcap play dance.hmcap                          a recorded take in the browser
   hmcap models list|fetch|add|convert|build       network weights, sample clips, engines for NVIDIA GPUs
   hmcap eval                                      accuracy on footage with truth, beside peers
   hmcap bench                                     speed of every module and of the whole, beside a peer
@@ -140,6 +141,20 @@ def export_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def play_parser() -> argparse.ArgumentParser:
+    """Parser of ``hmcap play``."""
+    parser = Parser(
+        "hmcap play", description="Play a recorded take in the browser, with a time line. Ctrl-C ends it.",
+        allow_abbrev=False, argument_default=argparse.SUPPRESS,
+    )  # fmt: skip
+    parser.add_argument("take", metavar="TAKE", help="take that a capture recorded (NAME.hmcap)")
+    parser.add_argument("--loop", action="store_true", help="begin again at the end")
+    parser.add_argument("--speed", metavar="FACTOR", type=float, help="1 is the take's own pace, 0.5 half of it")
+    live_options(parser)
+    general_options(parser)
+    return parser
+
+
 def models_parser() -> argparse.ArgumentParser:
     """Parser of ``hmcap models``."""
     from ..engines.landmarks.mmpose import LAYOUTS
@@ -197,9 +212,15 @@ def _export_options(group: Any, namings: Iterable[str], up_axes: Iterable[str]) 
 
 def live_options(parser: argparse.ArgumentParser) -> None:
     """What shows or sends the motion while it is captured or played."""
-    from .streams import DEFAULT_VMC, DEFAULT_WEBSOCKET, FACES
+    from .addresses import DEFAULT_VIEWER, DEFAULT_VMC, DEFAULT_WEBSOCKET
+    from .streams import FACES
 
     live = parser.add_argument_group("live")
+    live.add_argument(
+        "--viewer", metavar="HOST:PORT", nargs="?", const=str(DEFAULT_VIEWER),
+        help=f"show it in a browser (default: {DEFAULT_VIEWER}; 0.0.0.0:{DEFAULT_VIEWER.port}: for your whole network, "
+        "without a password)",
+    )  # fmt: skip
     live.add_argument(
         "--vmc", metavar="HOST:PORT", nargs="?", const=str(DEFAULT_VMC),
         help=f"send to VSeeFace, Warudo and others (VMC protocol; default: {DEFAULT_VMC})",

@@ -3,7 +3,9 @@ take, then the files are written."""
 
 import dataclasses
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from ..models.solver.settings import SolverSettings
 from .camera_options import choose_camera, describe
 from .frames import Source
 from .interrupts import Interrupts
-from .journal import TakeWriter, with_measured_fps, write_take
+from .journal import TakeWriter, read_part, read_take, with_measured_fps, write_take
 from .live_outputs import open_live_outputs
 from .locks import is_open
 from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
@@ -24,12 +26,15 @@ from .motion import Solve, SolverMotion
 from .options import CaptureOptions, options_from_settings
 from .outputs import Outputs, write_files, write_report
 from .pacing import Paced
+from .player import Player
 from .progress import Display
 from .report import Report, summarise
 from .sinks import JournalSink, RecentFrames
 from .sources import SAMPLES
 from .stages import open_landmarks, open_motion
 from .take import Take, TakeHeader
+from .viewer import ViewerSink
+from .watching import Running, watchers
 from .window import LiveWindow, has_window
 
 
@@ -97,6 +102,9 @@ class Run:
         display.say(f"networks: {', '.join(names)}{computing}")
         for part, network in choices.networks().items():
             display.say(f"{part} landmarks: {network['name']} ({network['layout']})")
+        for watcher in watchers(self.live_outputs):
+            for line in watcher.said:
+                display.say(line)
 
     def file(self) -> CaptureResult:
         """Pass 1, pass 2, exports. Where somebody watches pass 1, the footage plays at its own rate, with the live
@@ -123,7 +131,13 @@ class Run:
         if not (self.choices.record or self.choices.export):
             recent = RecentFrames()
             with Interrupts() as interrupts:
-                stats = self._pass_1([*sinks, recent], motion, interrupts, show)
+                stats = self._pass_1(
+                    [*sinks, recent],
+                    motion,
+                    interrupts,
+                    lambda: Take(self.header, tuple(recent.proxies), tuple(recent.motion), None, 0),
+                    show,
+                )
             header = with_measured_fps(self.header, [p.stamp_s for p in recent.proxies])
             take = Take(header, tuple(recent.proxies), tuple(recent.motion), None, 0)
             report = dataclasses.replace(
@@ -133,6 +147,23 @@ class Run:
             self.display.table("Report", report.rows())
             return CaptureResult(None, report, tuple(files), interrupts.asked)
         return self._recorded(sinks, motion, show)
+
+    def serve(self, result: CaptureResult) -> None:
+        """Keep a viewer open on the finished take until Ctrl-C; at once where Ctrl-C ended the capture already, where
+        no take was kept, or where there is no viewer."""
+        viewers = [sink for sink in self.live_outputs if isinstance(sink, ViewerSink)]
+        if result.take is None or result.interrupted or not viewers:
+            return
+        from .play import serve
+
+        page = viewers[0].hand_over()
+        said = (f"The take plays at {page.url} until Ctrl-C.",)
+        serve(page, Player(read_take(result.take), loop=True), said=said, display=self.display)
+
+    def close(self) -> None:
+        """Close what outlives the capture."""
+        for watcher in watchers(self.live_outputs):
+            watcher.release()
 
     def _live_motion(self) -> MotionStage:
         return self.parts.motion or self.motion.live(self.camera, self.choices.solver_settings(), self.body)
@@ -144,7 +175,8 @@ class Run:
         try:
             with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
                 journal = JournalSink(writer)
-                stats = self._pass_1([journal, *sinks], motion, interrupts, window)
+                so_far = partial(read_part, writer)
+                stats = self._pass_1([journal, *sinks], motion, interrupts, so_far, window)
                 return self._finish(writer, journal, stats, interrupts)
         except KeyboardInterrupt as error:
             path = self.outputs.take
@@ -159,9 +191,12 @@ class Run:
         sinks: list[Sink],
         motion: MotionStage | None,
         interrupts: Interrupts,
+        so_far: Callable[[], Take],
         window: LiveWindow | None = None,
     ) -> RunStats:
         loop = CaptureLoop(self.source, self.landmarks, sinks, motion)
+        for watcher in watchers(sinks):
+            watcher.watch(Running(loop.stats, loop.stop, so_far))
 
         # Said from the loop's tick: a signal handler may have interrupted a write to the same stream.
         to_say = ["Stopping: what was captured is kept. Ctrl-C again stops at once."]

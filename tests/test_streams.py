@@ -12,12 +12,12 @@ from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.face import ARKIT_NAMES
 from hmcap.models.motion import MotionFrame
 from hmcap.models.skeleton import JOINT_NAMES
-from hmcap.realtime import capture_video
+from hmcap.realtime import addresses, capture_video
+from hmcap.realtime.addresses import DEFAULT_VMC, Address, parse_address
 from hmcap.realtime.cli import main
 from hmcap.realtime.live_outputs import open_live_outputs
 from hmcap.realtime.options import CaptureOptions
 from hmcap.realtime.run import Parts
-from hmcap.realtime.streams import DEFAULT_VMC, Address, addresses, parse_address
 from hmcap.realtime.streams.playout import Playout, Pose, between, slerp
 from hmcap.realtime.streams.vmc import VmcStream
 from hmcap.realtime.streams.vmc_names import BONE_NAMES, PERFECT_SYNC_NAMES, VRM_NAMES, vrm_weights

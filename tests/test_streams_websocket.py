@@ -14,9 +14,10 @@ from hmcap.models.body import load_body
 from hmcap.models.errors import HmcapError
 from hmcap.models.face import ARKIT_NAMES
 from hmcap.models.skeleton import JOINT_NAMES
+from hmcap.realtime.addresses import Address
 from hmcap.realtime.live_outputs import open_live_outputs
 from hmcap.realtime.options import CaptureOptions
-from hmcap.realtime.streams import Address, lines
+from hmcap.realtime.streams import lines
 from hmcap.realtime.streams.websocket import MAX_CLIENTS, WebSocketStream
 from scipy.spatial.transform import Rotation
 from test_streams import HEADER, make_frame

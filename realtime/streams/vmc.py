@@ -20,9 +20,9 @@ from ...models.motion import MotionFrame
 from ...models.proxies import Proxies
 from ...models.rotations import axis_angle_to_quaternion
 from ...models.skeleton import LEFT_HAND, NUM_JOINTS, PARENTS, RIGHT_HAND
+from ..addresses import DEFAULT_VMC, Address, resolve
 from ..frames import Frame
 from ..take import TakeHeader
-from .addresses import DEFAULT_VMC, Address, resolve
 from .osc import Template, bundle, bundles, message
 from .playout import Playout, Pose
 from .vmc_names import BONE_NAMES, PERFECT_SYNC_NAMES, VRM_NAMES, vrm_weights

@@ -25,10 +25,10 @@ from ...models.body import BodyModel
 from ...models.errors import HmcapError
 from ...models.motion import MotionFrame
 from ...models.proxies import Proxies
+from ..addresses import Address, is_loopback, resolve
 from ..frames import Frame
 from ..take import TakeHeader
 from . import lines
-from .addresses import Address, is_loopback, resolve
 
 LOG = logging.getLogger("hmcap.streams")
 

@@ -1,11 +1,11 @@
-"""Where a live stream goes to or listens: ``HOST:PORT`` as typed, and the socket address behind it."""
+"""Where a live output goes to or listens: ``HOST:PORT`` as typed, and the socket address behind it."""
 
 import ipaddress
 import re
 import socket
 from dataclasses import dataclass
 
-from ...models.errors import HmcapError, UsageError
+from ..models.errors import HmcapError, UsageError
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,200}")
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?")
@@ -22,7 +22,18 @@ class Address:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def loopback(self) -> bool:
+        """Whether it is an address that only this computer can reach."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
+
+DEFAULT_VIEWER = Address("127.0.0.1", 8080)
 DEFAULT_VMC = Address("127.0.0.1", 39539)
 """Where receivers of the protocol ("marionettes") listen."""
 DEFAULT_WEBSOCKET = Address("127.0.0.1", 8770)

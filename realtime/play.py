@@ -1,0 +1,77 @@
+"""``hmcap play``: a take in the browser, and to whatever else takes live motion."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .addresses import DEFAULT_VIEWER, parse_address
+from .exporters.prepare import take_body
+from .interrupts import Interrupts
+from .journal import read_take
+from .live_outputs import open_live_outputs
+from .loop import Sink
+from .options import CaptureOptions
+from .player import Feeder, Player, check_speed
+from .progress import Display
+from .viewer import Playback, Viewer
+from .viewer.viewer import announcement
+
+_LOOK_S = 0.2
+
+
+def play_take(
+    take: str | Path,
+    *,
+    viewer: str = str(DEFAULT_VIEWER),
+    loop: bool = False,
+    speed: float = 1.0,
+    show: bool = False,
+    **options: Any,
+) -> None:
+    """Play a recorded take in the viewer until SIGINT (Ctrl-C) or SIGTERM.
+
+    ``viewer``: where to listen, HOST:PORT. ``loop``: begin again at the end. ``speed``: factor on the take's own pace.
+    ``options``: fields of :class:`CaptureOptions` that concern live outputs; those get the motion at the same pace. A
+    take that goes to the viewer alone starts when the first browser opens it. Raises ``HmcapError``.
+    """
+    check_speed(speed)
+    address, choices, display = (
+        parse_address(viewer, "--viewer", DEFAULT_VIEWER),
+        CaptureOptions(**options),
+        Display(show),
+    )
+    recorded = read_take(Path(take).expanduser())
+    player = Player(recorded, speed=speed, loop=loop)
+    body = take_body(recorded)
+    outputs = open_live_outputs(choices, body)
+    page = Viewer(body, address, recorded.header.name, choices.export_options(), lambda: recorded)
+    try:
+        serve(page, player, outputs, said=(*announcement(page), "Ctrl-C ends it."), display=display)
+    finally:
+        page.close()
+
+
+def serve(page: Viewer, player: Player, outputs: Sequence[Sink] = (), *, said: Sequence[str], display: Display) -> None:
+    """Play in an open viewer, and to other live outputs, until SIGINT or SIGTERM. Raises what an output fails with.
+
+    ``said``: lines for the user, who reads them once a signal would end it well.
+    """
+    asked = threading.Event()
+    feeder = Feeder(player, [*outputs, Playback(page, player)])
+    with Interrupts(patient=True) as interrupts:
+        interrupts.ask = asked.set
+        feeder.start()
+        for line in said:
+            display.say(line)
+        try:
+            if outputs or page.clients:
+                player.play()
+            else:
+                page.on_first_connect(player.play)
+            while feeder.alive and not asked.wait(_LOOK_S):
+                pass
+        finally:
+            feeder.stop()
+    if feeder.error is not None:
+        raise feeder.error

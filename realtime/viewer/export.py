@@ -1,0 +1,69 @@
+"""The export section of the side panel: a format, a button, and the file as the browser's download."""
+
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...models.errors import HmcapError
+from ..exporters import EXPORTERS, ExportOptions, prepare
+from ..take import Take
+
+if TYPE_CHECKING:
+    import viser
+
+TakeSource = Callable[[], Take]
+"""Gives the take to export; raises HmcapError, with the reason, where there is none."""
+
+
+def available_formats() -> dict[str, str]:
+    """Formats that this machine can write, by the label that the user reads: ``bvh`` and so on."""
+    formats = {}
+    for name, exporter in EXPORTERS.items():
+        try:
+            exporter.check()
+        except HmcapError:
+            continue  # the command line says what it needs; a button that cannot work is none
+        formats[name] = exporter.summary
+    return formats
+
+
+def export_bytes(take: Take, name: str, options: ExportOptions) -> tuple[str, bytes]:
+    """The file name and the bytes of a take in the format ``name``. Raises HmcapError."""
+    exporter = EXPORTERS[name]
+    stem = "".join(c if c.isalnum() or c in "-_ " else "_" for c in take.header.name).strip() or "take"
+    with tempfile.TemporaryDirectory(prefix="hmcap-") as folder:
+        path = Path(folder) / f"{stem}{exporter.suffix}"
+        exporter.export(prepare(take, options), path)
+        return path.name, path.read_bytes()
+
+
+class ExportSection:
+    """The section itself. The work is done on the thread that the server calls buttons on, never on that of a sink."""
+
+    def __init__(self, server: "viser.ViserServer", options: ExportOptions, take: TakeSource) -> None:
+        self._options, self.take = options, take
+        self._busy = threading.Lock()
+        import viser
+
+        formats = available_formats()
+        self._format = server.gui.add_dropdown("Format", tuple(formats), hint="Kind of file to download")
+        self._button = server.gui.add_button("Download", icon=viser.Icon.DOWNLOAD, hint="The motion as a file")
+        self._button.on_click(self._clicked)
+
+    def _clicked(self, event: "viser.GuiEvent") -> None:
+        client = event.client
+        if client is None or not self._busy.acquire(blocking=False):
+            return
+        try:
+            self._button.disabled = True
+            self._button.label = "Exporting ..."
+            name, content = export_bytes(self.take(), self._format.value, self._options)
+            client.send_file_download(name, content, save_immediately=True)
+        except HmcapError as error:
+            client.add_notification("Not exported", str(error), color="red", auto_close_seconds=20.0)
+        finally:
+            self._button.label = "Download"
+            self._button.disabled = False
+            self._busy.release()

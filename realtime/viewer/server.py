@@ -1,0 +1,101 @@
+"""The web server of the viewer (viser), made quiet, private and local."""
+
+import contextlib
+import functools
+import importlib.util
+import io
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ...models.errors import HmcapError
+from ..addresses import Address
+from .address import check_free
+
+if TYPE_CHECKING:
+    import viser
+
+BRAND_RGB = (64, 132, 246)
+INSTALL = "pip install 'viser>=1.1,<2'"
+
+
+def viewer_available() -> bool:
+    """Whether the library that the viewer is built on is installed."""
+    return importlib.util.find_spec("viser") is not None
+
+
+def require_viewer() -> None:
+    """Raise HmcapError, with what to install, where the viewer's library is missing."""
+    if not viewer_available():
+        raise HmcapError(f"Expected the library viser, which the viewer is built on; it is not installed. {INSTALL}")
+
+
+def open_server(address: Address, label: str) -> "viser.ViserServer":
+    """Serve the viewer at ``address``; port 0 lets the system choose.
+
+    Raises HmcapError where the library is missing or the address cannot be had.
+    """
+    require_viewer()
+    check_free(address)
+    import viser
+    import websockets.asyncio.server as websocket_server
+
+    guarded = functools.partial(_serve, websocket_server.serve)
+    # The library says where it listens, in a box of its own; hmcap says it in its own words.
+    with contextlib.redirect_stdout(io.StringIO()), _in_place_of(websocket_server, "serve", guarded):
+        server = viser.ViserServer(host=address.host, port=address.port, label=label, verbose=False)
+    if address.port not in (0, server.get_port()):
+        # Somebody took the port since the check, and the library went on to the next one.
+        close_server(server)
+        check_free(address)
+    # The motion of a person goes to nobody but the address that was asked for: no tunnel through somebody's server.
+    server.request_share_url = _no_sharing  # type: ignore[method-assign]
+    server.gui.configure_theme(
+        control_layout="floating", control_width="medium", dark_mode=True, show_logo=False, show_share_button=False,
+        brand_color=BRAND_RGB,
+    )  # fmt: skip
+    return server
+
+
+def close_server(server: "viser.ViserServer") -> None:
+    """Stop serving."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        server.stop()
+
+
+@contextlib.contextmanager
+def _in_place_of(module: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def _no_sharing(verbose: bool = True) -> None:
+    raise HmcapError("The viewer is not shared through other servers. To open it to your network: --viewer 0.0.0.0")
+
+
+def _serve(serve: Any, *arguments: Any, process_request: Any, **options: Any) -> Any:
+    """The server, closed to pages of other sites.
+
+    Browsers let any page connect to a WebSocket on this machine, and tell whose page it was; without this check, a site
+    in another tab could watch the camera.
+    """
+
+    def guard(connection: Any, request: Any) -> Any:
+        if not same_origin(request.headers.get("Origin"), request.headers.get("Host")):
+            return connection.respond(403, "This page belongs to another site.\n")
+        return process_request(connection, request)
+
+    # A port scanner or a tab that is closed early is no news for the user: the library would print a traceback.
+    log = logging.getLogger("hmcap.viewer.connections")
+    log.setLevel(logging.CRITICAL)
+    return serve(*arguments, process_request=guard, logger=log, **options)
+
+
+def same_origin(origin: str | None, host: str | None) -> bool:
+    """Whether a request comes from the viewer's own page, or from a program that is no browser (no ``Origin``)."""
+    return origin is None or urlsplit(origin).netloc == host
