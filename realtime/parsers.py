@@ -171,7 +171,9 @@ def models_parser() -> argparse.ArgumentParser:
 def _export_options(group: Any, namings: Iterable[str], up_axes: Iterable[str]) -> None:
     group.add_argument("--bvh-names", choices=tuple(namings), help="joint names of BVH (default: mixamo)")
     group.add_argument("--t-pose-frame", action="store_true", help="begin BVH with one frame of T-pose")
-    group.add_argument("--up", choices=tuple(up_axes), help="up axis of npz (default: y; AMASS itself: z)")
+    group.add_argument(
+        "--up", choices=tuple(up_axes), help="up axis of npz, c3d, csv and json (default: y; AMASS itself: z)"
+    )
 
 
 def general_options(parser: argparse.ArgumentParser) -> None:
