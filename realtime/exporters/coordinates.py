@@ -1,9 +1,9 @@
 """Joint angles as OpenSim's gait models name and sign them, for every joint of the body.
 
-Every joint gets a body frame with the axes of OpenSim's models (x forward, y up, z to the right of the body) in a neutral
-pose: the rest pose with the arms hanging, palms to the thighs. Its rotation in its parent's frame is three rotations in a
-row, each about an axis of the frame that the one before has made, and all zero in the neutral pose. Left limbs mirror
-right ones: the same number means the same movement on both sides.
+Every joint gets a body frame with the axes of OpenSim's models (x forward, y up, z to the right of the body) in a
+neutral pose: the rest pose with the arms hanging, palms to the thighs. Its rotation in its parent's frame is three
+rotations in a row, each about an axis of the frame that the one before has made, and all zero in the neutral pose. Left
+limbs mirror right ones: the same number means the same movement on both sides.
 """
 
 from dataclasses import dataclass
@@ -58,9 +58,10 @@ class JointAngles:
 
     joint: int
     """Index in JOINT_NAMES."""
-    names: tuple[str, str, str]
-    axes: tuple[Axis, Axis, Axis]
-    """Unit axis of each, in the joint's frame, in the order in which they are applied."""
+    names: tuple[str, ...]
+    """(3,) names in the file."""
+    axes: tuple[Axis, ...]
+    """(3,) unit axis of each, in the joint's frame, in the order in which they are applied."""
     R_joint_frame: np.ndarray
     """(3, 3) columns: axes of the body frame, in the frame of the joint."""
 
