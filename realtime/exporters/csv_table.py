@@ -10,7 +10,7 @@ from ...models.motion import GROUP_NAMES
 from ...models.skeleton import CONTACT_POINTS, JOINT_NAMES
 from .files import atomic_path
 from .prepare import Prepared
-from .samples import continuous_quaternions, even_times_s, in_up_axis
+from .samples import continuous_quaternions, even_times_s, in_up_axis, rounded
 
 
 def column_names(faces: int) -> tuple[str, ...]:
@@ -37,12 +37,13 @@ def csv_lines(ready: Prepared) -> Iterator[str]:
     row = ",".join(
         ["%d,%.6f,%d"] + ["%.5f"] * 165 + ["%.6f"] * 220 + ["%.4f"] * 12 + ["%d"] * 8 + ["%s"] + ["%.4f"] * faces
     )
-    quaternions = continuous_quaternions(track.poses)
+    xyz = rounded(positions_m, 5).reshape(len(track), -1)
+    wxyz = rounded(continuous_quaternions(track.poses), 6).reshape(len(track), -1)
     for t in range(len(track)):
         error = track.reprojection_error[t]
         yield row % (
             t, times_s[t], track.present[t],
-            *(np.round(positions_m[t].ravel(), 5) + 0.0).tolist(), *(np.round(quaternions[t].ravel(), 6) + 0.0).tolist(),
+            *xyz[t].tolist(), *wxyz[t].tolist(),
             *track.contact[t].tolist(), *track.confidence[t].tolist(), *track.measured[t].tolist(),
             f"{error:.4f}" if np.isfinite(error) else "", *track.expression[t].tolist(),
         )  # fmt: skip

@@ -11,7 +11,7 @@ from ...models.motion import GROUP_NAMES
 from ...models.skeleton import CONTACT_POINTS, JOINT_NAMES, PARENTS
 from .files import atomic_path
 from .prepare import Prepared
-from .samples import continuous_quaternions, even_times_s, in_up_axis
+from .samples import continuous_quaternions, even_times_s, in_up_axis, rounded
 
 FORMAT, VERSION = "hmcap-take", 1
 
@@ -39,12 +39,14 @@ def head(ready: Prepared) -> dict[str, object]:
 def json_parts(ready: Prepared) -> Iterator[str]:
     """The document in pieces of one frame."""
     track, positions_m = in_up_axis(ready)
-    times_s, quaternions = even_times_s(ready), continuous_quaternions(track.poses)
+    times_s = even_times_s(ready)
+    xyz = rounded(positions_m, 5).reshape(len(track), -1)
+    wxyz = rounded(continuous_quaternions(track.poses), 6).reshape(len(track), -1)
     text = json.dumps(head(ready), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     yield text[:-1] + ',"frames":[\n'
-    xyz, wxyz = _rows(len(JOINT_NAMES), "%.5f", 3), _rows(len(JOINT_NAMES), "%.6f", 4)
     frame = (
-        '{"time_s":%.6f,"present":%s,"positions_m":' + xyz + ',"rotations_wxyz":' + wxyz
+        '{"time_s":%.6f,"present":%s,"positions_m":' + _rows(len(JOINT_NAMES), "%.5f", 3)
+        + ',"rotations_wxyz":' + _rows(len(JOINT_NAMES), "%.6f", 4)
         + ',"contact":' + _row("%.4f", 4) + ',"confidence":' + _row("%.4f", 8) + ',"measured":' + _row("%s", 8)
         + ',"reprojection_error_percent":%s,"face":' + _row("%.4f", track.expression.shape[1])
         + ',"K_px":' + _rows(3, "%.3f", 3) + ',"T_cam_world":' + _rows(4, "%.6f", 4) + "}"
@@ -54,7 +56,7 @@ def json_parts(ready: Prepared) -> Iterator[str]:
         error = track.reprojection_error[t]
         yield (",\n" if t else "") + frame % (
             times_s[t], word[bool(track.present[t])],
-            *(np.round(positions_m[t].ravel(), 5) + 0.0).tolist(), *(np.round(quaternions[t].ravel(), 6) + 0.0).tolist(),
+            *xyz[t].tolist(), *wxyz[t].tolist(),
             *track.contact[t].tolist(), *track.confidence[t].tolist(), *(word[m] for m in track.measured[t].tolist()),
             f"{error:.4f}" if np.isfinite(error) else "null", *track.expression[t].tolist(),
             *track.K[t].ravel().tolist(), *track.T_cam_world[t].ravel().tolist(),

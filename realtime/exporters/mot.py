@@ -12,7 +12,7 @@ from .files import atomic_path
 from .markers import body_markers
 from .osim import TRANSLATIONS, body_to_osim
 from .prepare import Prepared
-from .samples import even_times_s
+from .samples import even_times_s, rounded
 
 MODEL_SUFFIX = ".osim"
 COLUMNS = (*TRANSLATIONS, *coordinate_names())
@@ -43,8 +43,8 @@ def mot_lines(name: str, columns: Sequence[str], times_s: np.ndarray, values: np
     yield "endheader"
     yield "\t".join(("time", *columns))
     row = "\t".join(["%.6f"] * (len(columns) + 1))
-    for time_s, numbers in zip(times_s.tolist(), values, strict=True):
-        yield row % (time_s, *(np.round(numbers, 6) + 0.0).tolist())
+    for time_s, numbers in zip(times_s.tolist(), rounded(values, 6), strict=True):
+        yield row % (time_s, *numbers.tolist())
 
 
 def export(ready: Prepared, path: Path) -> None:

@@ -23,7 +23,7 @@ class ExportOptions:
     t_pose_frame: bool = False
     """Put one frame of the rest pose before the motion (some character set-ups want it)."""
     up: str = "y"
-    """Up axis of formats that leave it open (npz, c3d, csv, json): ``y``, or ``z`` as AMASS itself. Others are always Y up."""
+    """Up axis of formats that leave it open (npz, c3d, csv, json): ``y``, or ``z`` as AMASS itself. Else Y up."""
     fps: float | None = None
     """Frame rate of the file; None keeps the take's own."""
 

@@ -83,7 +83,7 @@ def _body(joint: int, ends: list[np.ndarray]) -> list[str]:
 def _bone(name: str, end: np.ndarray) -> list[str]:
     """A cylinder from the origin of a body to ``end`` (3,), for the eye."""
     length = float(np.linalg.norm(end))
-    turn, _ = Rotation.align_vectors(end[None] / max(length, 1e-9), np.array([[0.0, 1, 0]]))
+    turn = Rotation.align_vectors(end[None] / max(length, 1e-9), np.array([[0.0, 1, 0]]))[0]
     radius = min(max(0.12 * length, 0.004), 0.02)
     return [
         f'<PhysicalOffsetFrame name="{name}">',

@@ -27,3 +27,8 @@ def continuous_quaternions(axis_angle: np.ndarray) -> np.ndarray:
     sign = np.where(np.cumsum(turns_over, axis=0) % 2 == 1, -1.0, 1.0)
     quaternions[1:] *= sign[..., None]
     return quaternions
+
+
+def rounded(values: np.ndarray, decimals: int) -> np.ndarray:
+    """``values`` to so many decimals, without a minus sign on zeros."""
+    return np.round(values, decimals) + 0.0

@@ -8,7 +8,7 @@ import numpy as np
 from .files import atomic_path
 from .markers import MARKER_NAMES, take_markers_m
 from .prepare import Prepared
-from .samples import even_times_s
+from .samples import even_times_s, rounded
 
 
 def trc_lines(
@@ -39,9 +39,9 @@ def trc_lines(
     yield ""
     row = "\t".join(("%d\t%.6f", *("%.6f",) * (3 * len(names))))
     absent = "\t".join(("%d\t%.6f", *("NaN",) * (3 * len(names))))
+    numbers = rounded(xyz_m, 6).reshape(count, -1)
     for t in range(count):
-        numbers = tuple((np.round(xyz_m[t].ravel(), 6) + 0.0).tolist())
-        yield row % (t + 1, times_s[t], *numbers) if present[t] else absent % (t + 1, times_s[t])
+        yield row % (t + 1, times_s[t], *numbers[t].tolist()) if present[t] else absent % (t + 1, times_s[t])
 
 
 def export(ready: Prepared, path: Path) -> None:
