@@ -1,4 +1,8 @@
-"""TRC: marker trajectories as OpenSim and Pose2Sim read them. Tab-separated, metres, seconds, Y up."""
+"""TRC: marker trajectories as OpenSim and Pose2Sim read them. Tab-separated, metres, seconds, Y up.
+
+Frames without a person hold the pose, as in the animation formats: OpenSim's scaling and inverse kinematics fail on a
+frame without markers. C3D, CSV and JSON say which frames these are.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +20,6 @@ def trc_lines(
     names: Sequence[str],
     times_s: np.ndarray,
     xyz_m: np.ndarray,
-    present: np.ndarray,
     fps: float,
 ) -> Iterator[str]:
     """The lines of a TRC file, without line ends.
@@ -26,7 +29,6 @@ def trc_lines(
         names: M markers.
         times_s: (T,) seconds.
         xyz_m: (T, M, 3) positions in a Y-up world.
-        present: (T,) bool; where False every marker of the frame is NaN, which OpenSim takes as not seen.
         fps: frames a second.
     """
     count = len(times_s)
@@ -38,16 +40,13 @@ def trc_lines(
     yield "\t\t" + "\t".join(f"{axis}{m}" for m in range(1, len(names) + 1) for axis in "XYZ")
     yield ""
     row = "\t".join(("%d\t%.6f", *("%.6f",) * (3 * len(names))))
-    absent = "\t".join(("%d\t%.6f", *("NaN",) * (3 * len(names))))
     numbers = rounded(xyz_m, 6).reshape(count, -1)
     for t in range(count):
-        yield row % (t + 1, times_s[t], *numbers[t].tolist()) if present[t] else absent % (t + 1, times_s[t])
+        yield row % (t + 1, times_s[t], *numbers[t].tolist())
 
 
 def export(ready: Prepared, path: Path) -> None:
     """Write a take's markers as TRC. Raises HmcapError where the file cannot be written."""
-    lines = trc_lines(
-        path.name, MARKER_NAMES, even_times_s(ready), take_markers_m(ready), ready.track.present, ready.fps
-    )
+    lines = trc_lines(path.name, MARKER_NAMES, even_times_s(ready), take_markers_m(ready), ready.fps)
     with atomic_path(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)
