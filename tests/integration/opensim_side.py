@@ -1,5 +1,5 @@
-"""Runs in the Python that has OpenSim: ``opensim_side.py motion MODEL MOT | markers TRC | solve MODEL TRC`` and the file
-for the answer."""
+"""Runs in the Python that has OpenSim: ``opensim_side.py motion MODEL MOT | markers TRC | solve MODEL TRC``, then the
+file for the answer."""
 
 import sys
 from pathlib import Path
