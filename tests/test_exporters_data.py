@@ -13,7 +13,7 @@ import c3d
 import numpy as np
 import pytest
 from hmcap.models.body import load_body
-from hmcap.models.errors import UsageError
+from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.face import ARKIT_NAMES
 from hmcap.models.markers import proxy_rig
 from hmcap.models.skeleton import CONTACT_POINTS, JOINT_NAMES, PARENTS
@@ -116,6 +116,7 @@ def test_times_are_those_of_the_footage(tmp_path):
     assert times_s[-1] == pytest.approx(3 + 9 / FPS, abs=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:No analog data")
 @pytest.mark.parametrize("up", ["y", "z"])
 def test_c3d_by_two_readers(up, tmp_path):
     take = make_take()
@@ -245,7 +246,13 @@ def angles_deg(joint: str, direction: str, by_deg: float) -> dict[str, float]:
             R[0, j] = local.as_matrix()
         elif name == joint:
             R[0, 0] = R[0, 0] @ local.as_matrix()
-    angles = dict(zip(coordinate_names(), np.degrees(continuous_angles(R)).ravel(), strict=True))
+    angles = dict(
+        zip(
+            coordinate_names(),
+            np.degrees(continuous_angles(Rotation.from_matrix(R[0]).as_rotvec()[None])).ravel(),
+            strict=True,
+        )
+    )
     return {name: round(float(a), 6) for name, a in angles.items() if abs(a) > 1e-6}
 
 
@@ -287,9 +294,7 @@ def test_the_neutral_pose_is_zero_and_faces_along_x():
     assert angles_deg("pelvis", "+y", 0) == {}
     assert angles_deg("pelvis", "+y", 40) == {"pelvis_rotation": pytest.approx(40)}
     assert angles_deg("pelvis", "-x", 20) == {"pelvis_tilt": pytest.approx(20)}
-    at_t_pose = dict(
-        zip(coordinate_names(), np.degrees(continuous_angles(np.tile(np.eye(3), (1, 55, 1, 1)))).ravel(), strict=True)
-    )
+    at_t_pose = dict(zip(coordinate_names(), np.degrees(continuous_angles(np.zeros((1, 55, 3)))).ravel(), strict=True))
     assert at_t_pose["arm_add_r"] == pytest.approx(-90)
     assert at_t_pose["arm_add_l"] == pytest.approx(-90)
     assert at_t_pose["pelvis_rotation"] == pytest.approx(-90)
@@ -300,6 +305,47 @@ def test_every_joint_frame_is_a_rotation():
         assert np.allclose(joint.R_joint_frame @ joint.R_joint_frame.T, np.eye(3))
         assert np.linalg.det(joint.R_joint_frame) == pytest.approx(1)
         assert abs(np.linalg.det(np.array(joint.axes, dtype=float))) == pytest.approx(1)
+
+
+def test_bones_are_drawn_from_joint_to_joint(ready, tmp_path):
+    root = ElementTree.parse(exported("mot", ready, tmp_path).with_suffix(".osim")).getroot()
+
+    def vector(element, tag):
+        return np.array(element.findtext(tag).split(), dtype=float)
+
+    ends = {}
+    for body in root.iter("Body"):
+        for frame in body.iter("PhysicalOffsetFrame"):
+            turn = Rotation.from_euler("XYZ", vector(frame, "orientation"))
+            half = turn.apply([0, float(frame.find(".//half_height").text), 0])
+            assert np.abs(vector(frame, "translation") - half).max() < 1e-5, "a bone starts beside its joint"
+            ends.setdefault(body.get("name"), []).append(vector(frame, "translation") + half)
+    for joint in root.iter("CustomJoint"):
+        offset = joint.find("frames")[0]
+        parent = offset.findtext("socket_parent").removeprefix("/bodyset/")
+        if parent != "/ground":
+            assert min(np.abs(end - vector(offset, "translation")).max() for end in ends[parent]) < 1e-5
+
+
+def test_long_tracks_in_pieces_are_as_continuous_as_short_ones():
+    turn = np.linspace(0, 40, 1300)[:, None, None] * np.array([0.0, 1.0, 0.0])
+    poses = np.zeros((1300, 55, 3)) + turn * (np.arange(55) < 3)[:, None]
+    angles = continuous_angles(Rotation.from_rotvec(poses.reshape(-1, 3)).as_rotvec().reshape(-1, 55, 3))
+    assert np.abs(np.diff(angles, axis=0)).max() < 0.04
+    assert np.ptp(angles[:, 0, 0]) == pytest.approx(40)
+
+
+def test_a_motion_without_its_model_is_not_left_behind(ready, tmp_path):
+    (tmp_path / "take.osim").mkdir()
+    with pytest.raises(HmcapError, match=r"take\.osim"):
+        exported("mot", ready, tmp_path)
+    assert [f.name for f in tmp_path.iterdir()] == ["take.osim"]
+
+
+def test_a_name_that_opensim_would_refuse_is_mended(ready, tmp_path):
+    path = exported("mot", dataclasses.replace(ready, name="tanz <ü>/a b\n"), tmp_path)
+    assert path.read_text("utf-8").startswith("tanz_ü_a_b_\nversion=1\n")
+    assert ElementTree.parse(path.with_suffix(".osim")).getroot().find("Model").get("name") == "tanz_ü_a_b_"
 
 
 @pytest.mark.parametrize("up", ["y", "z"])

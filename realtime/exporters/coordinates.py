@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ...models.rotations import axis_angle_to_matrix
 from ...models.skeleton import JOINT_NAMES, PARENTS
 from .euler import continuous_euler_zxy
 
@@ -49,6 +50,9 @@ _LIMB: dict[str, tuple[tuple[str, Axis], ...]] = {
 """Coordinates of the right side. Positive: flexion, adduction, internal rotation, dorsiflexion, inversion, toes up,
 shoulder forward, shoulder up, pronation, hand towards the palm, hand towards the little finger."""
 
+_CHUNK_FRAMES = 512
+"""Frames of which all rotation matrices are in memory at a time."""
+
 _HANGING = ("shoulder", "elbow", "wrist")
 
 
@@ -77,21 +81,25 @@ def coordinate_names() -> tuple[str, ...]:
     return tuple(name for joint in joint_angles() for name in joint.names)
 
 
-def continuous_angles(R_local: np.ndarray) -> np.ndarray:
+def continuous_angles(poses: np.ndarray) -> np.ndarray:
     """(T, 55, 3) radians in the order of :func:`coordinate_names`, continuous over time, not limited to one turn.
 
-    R_local: (T, 55, 3, 3) rotation of each joint in its parent's frame (pelvis: in the Y-up world).
+    poses: (T, 55, 3) axis-angle rotation of each joint in its parent's frame (pelvis: in the Y-up world).
     """
     joints = joint_angles()
     frames = np.array([j.R_joint_frame for j in joints])
     parent_frames = np.array([frames[PARENTS[j.joint]] if PARENTS[j.joint] >= 0 else np.eye(3) for j in joints])
-    turned = np.swapaxes(parent_frames, -1, -2) @ np.asarray(R_local, dtype=np.float64) @ frames
     # With its axes renamed, every sequence of three different axes is Z-X-Y, but for the sign of the last.
     axes = np.array([j.axes for j in joints], dtype=np.float64)
     third = np.cross(axes[:, 0], axes[:, 1])
     sign = np.sum(third * axes[:, 2], axis=-1)
     renamed = np.stack((axes[:, 1], third, axes[:, 0]), axis=1)
-    angles = continuous_euler_zxy(renamed @ turned @ np.swapaxes(renamed, -1, -2))
+    left, right = renamed @ np.swapaxes(parent_frames, -1, -2), frames @ np.swapaxes(renamed, -1, -2)
+    angles, before = np.empty((len(poses), len(joints), 3)), None
+    for start in range(0, len(poses), _CHUNK_FRAMES):
+        chunk = slice(start, start + _CHUNK_FRAMES)
+        angles[chunk] = continuous_euler_zxy(left @ axis_angle_to_matrix(poses[chunk]) @ right, before)
+        before = angles[chunk][-1].copy()
     angles[..., 2] *= sign
     return angles
 

@@ -1,11 +1,11 @@
 """MOT: joint angles over time in degrees, and beside it the OpenSim model (.osim) whose coordinates they are."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ...models.rotations import axis_angle_to_matrix
 from .coordinates import continuous_angles, coordinate_names
 from .ends import bone_ends
 from .files import atomic_path
@@ -22,7 +22,7 @@ COLUMNS = (*TRANSLATIONS, *coordinate_names())
 def take_coordinates(ready: Prepared) -> np.ndarray:
     """(T, 168) values of COLUMNS: metres and degrees. Angles are continuous over time."""
     track = ready.track
-    angles = continuous_angles(axis_angle_to_matrix(track.poses)).reshape(len(track), -1)
+    angles = continuous_angles(track.poses).reshape(len(track), -1)
     return np.concatenate((ready.rest_joints_m[0] + track.trans_m, np.degrees(angles)), axis=1)
 
 
@@ -48,12 +48,13 @@ def mot_lines(name: str, columns: Sequence[str], times_s: np.ndarray, values: np
 
 
 def export(ready: Prepared, path: Path) -> None:
-    """Write a take's joint angles as MOT and its body as NAME.osim beside it: both or neither.
+    """Write a take's joint angles as MOT and its body as NAME.osim beside it, each whole or not at all.
 
     Raises HmcapError where a file cannot be written.
     """
-    model = body_to_osim(ready.name, ready.rest_joints_m, bone_ends(ready.body), body_markers(ready.body))
-    lines = mot_lines(ready.name, COLUMNS, even_times_s(ready), take_coordinates(ready))
+    name = re.sub(r"[^\w.-]+", "_", ready.name) or "take"  # OpenSim refuses names with blanks and slashes
+    model = body_to_osim(name, ready.rest_joints_m, bone_ends(ready.body), body_markers(ready.body))
+    lines = mot_lines(name, COLUMNS, even_times_s(ready), take_coordinates(ready))
     with atomic_path(path) as part, atomic_path(path.with_suffix(MODEL_SUFFIX)) as model_part:
         model_part.write_bytes(model.encode("utf-8"))
         with part.open("w", encoding="utf-8", newline="\n") as file:
