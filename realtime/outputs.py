@@ -26,7 +26,8 @@ class Outputs:
 
     def check(self, *inputs: Path, take: bool = True) -> None:
         """Find out now that one of them cannot be written, or would overwrite the footage; makes missing folders."""
-        written = [p for p in (*self.exports.values(), self.overlay, self.report) if p is not None]
+        exported = [file for name, path in self.exports.items() for file in EXPORTERS[name].files(path)]
+        written = [p for p in (*exported, self.overlay, self.report) if p is not None]
         paths = [self.take, *written] if take else written
         for path in paths:
             # An earlier take of the same name may be replaced: it is what a repeated capture writes.
@@ -99,8 +100,9 @@ def write_files(
             except HmcapError as error:  # the other files are written all the same
                 failed.append(error)
                 continue
-            files.append(path)
-            display.say(f"{name}: {path}")
+            written = EXPORTERS[name].files(path)
+            files += written
+            display.say(f"{name}: {', '.join(str(file) for file in written)}")
     if options.alters and (outputs.overlay is not None or not outputs.exports):
         display.say(
             "Trimming, smoothing and held feet are for exported files; take, overlay and report stay as captured."
@@ -111,10 +113,10 @@ def write_files(
             def advance(done: int, total: int) -> None:
                 progress.update(done, total)
 
-            written = write_overlay(take, footage, outputs.overlay, progress=advance)
+            drawn = write_overlay(take, footage, outputs.overlay, progress=advance)
         files.append(outputs.overlay)
-        display.say(f"{written.renderer}: {outputs.overlay}")
-        for warning in written.warnings:
+        display.say(f"{drawn.renderer}: {outputs.overlay}")
+        for warning in drawn.warnings:
             display.say(f"Warning: {warning}")
     files += write_report(report, outputs.report)
     display.table("Report", report.rows())

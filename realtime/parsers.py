@@ -207,7 +207,9 @@ def _export_options(group: Any, namings: Iterable[str], up_axes: Iterable[str]) 
         help=f"low-pass the motion in the files, without delay (cut-off; {SMOOTH_HZ:g} Hz unless given)",
     )  # fmt: skip
     group.add_argument("--lock-feet", action="store_true", help="hold feet that stand in their places, in the files")
-    group.add_argument("--up", choices=tuple(up_axes), help="up axis of npz (default: y; AMASS itself: z)")
+    group.add_argument(
+        "--up", choices=tuple(up_axes), help="up axis of npz, c3d, csv and json (default: y; AMASS itself: z)"
+    )
 
 
 def live_options(parser: argparse.ArgumentParser) -> None:

@@ -35,7 +35,7 @@ def euler_zxy_to_matrix(angles: np.ndarray) -> np.ndarray:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def continuous_euler_zxy(R: np.ndarray) -> np.ndarray:
+def continuous_euler_zxy(R: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
     """Z-X-Y angles of a rotation track with the fewest jumps a viewer could trip over.
 
     A rotation has two Euler triples, each up to whole turns; every frame takes the one nearest to the frame before (the
@@ -44,6 +44,7 @@ def continuous_euler_zxy(R: np.ndarray) -> np.ndarray:
 
     Args:
         R: (T, ..., 3, 3) rotation matrices, time first.
+        before: (..., 3) angles of the frame before the first, where a long track comes in pieces.
 
     Returns:
         (T, ..., 3) radians in the order Z, X, Y, not limited to one turn.
@@ -51,7 +52,7 @@ def continuous_euler_zxy(R: np.ndarray) -> np.ndarray:
     principal, locked = matrix_to_euler_zxy(np.asarray(R, dtype=np.float64))
     mirrored = np.stack((principal[..., 0] + np.pi, np.pi - principal[..., 1], principal[..., 2] + np.pi), axis=-1)
     out = np.empty_like(principal)
-    before = np.zeros(principal.shape[1:])
+    before = np.zeros(principal.shape[1:]) if before is None else before
     for t in range(len(principal)):
         near = [_nearest_turn(candidate[t], before) for candidate in (principal, mirrored)]
         cost = [np.sum((c - before) ** 2, axis=-1) for c in near]

@@ -24,7 +24,8 @@ class ExportOptions:
     t_pose_frame: bool = False
     """Put one frame of the rest pose before the motion (some character set-ups want it)."""
     up: str = "y"
-    """Up axis of formats that leave it open (npz): ``y``, or ``z`` as AMASS itself. The others are always Y up."""
+    """Up axis of formats that leave it open (npz, c3d, csv, json): ``y``, or ``z`` as AMASS itself. The
+    others are always Y up."""
     fps: float | None = None
     """Frame rate of the file; None keeps the take's own."""
     smooth: float | None = None
@@ -70,5 +71,11 @@ class Exporter:
     """One line for --help."""
     export: Callable[["Prepared", Path], None]
     """Writes the motion to the path, whole or not at all; raises HmcapError where that cannot be done."""
+    companions: tuple[str, ...] = ()
+    """Endings of further files that are written beside it under the same name."""
     check: Callable[[], None] = lambda: None
     """Raises HmcapError where this machine lacks what the format needs; asked before a capture starts."""
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """Everything that an export to ``path`` writes, ``path`` first."""
+        return (path, *(path.with_suffix(suffix) for suffix in self.companions))

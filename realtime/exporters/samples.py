@@ -1,0 +1,34 @@
+"""What the tables of numbers (csv, json) and the marker files share: time, up axis, quaternions."""
+
+import numpy as np
+
+from ...models.rotations import axis_angle_to_quaternion
+from .prepare import Prepared
+from .track import Z_UP_FROM_Y_UP, Track, z_up
+
+
+def even_times_s(ready: Prepared) -> np.ndarray:
+    """(T,) seconds in the footage of each frame, on the exact grid of the file's frame rate."""
+    return ready.track.stamps_s[0] + np.arange(len(ready.track)) / ready.fps
+
+
+def in_up_axis(ready: Prepared) -> tuple[Track, np.ndarray]:
+    """Track and joint positions (T, 55, 3) in metres in the world whose up axis the options ask for."""
+    _, positions_m = ready.world
+    if ready.options.up == "y":
+        return ready.track, positions_m
+    return z_up(ready.track, ready.rest_joints_m[0]), positions_m @ Z_UP_FROM_Y_UP.T
+
+
+def continuous_quaternions(axis_angle: np.ndarray) -> np.ndarray:
+    """(T, ..., 4) unit quaternions wxyz of (T, ..., 3) axis-angle; no frame has the sign opposite to that before it."""
+    quaternions = axis_angle_to_quaternion(axis_angle)
+    turns_over = np.sum(quaternions[1:] * quaternions[:-1], axis=-1) < 0
+    sign = np.where(np.cumsum(turns_over, axis=0) % 2 == 1, -1.0, 1.0)
+    quaternions[1:] *= sign[..., None]
+    return quaternions
+
+
+def rounded(values: np.ndarray, decimals: int) -> np.ndarray:
+    """``values`` to so many decimals, without a minus sign on zeros."""
+    return np.round(values, decimals) + 0.0
