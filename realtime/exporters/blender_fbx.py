@@ -32,6 +32,8 @@ def main(glb: str, fbx: str, whole_fps: int, fps: float, name: str) -> None:
         if thing != mesh and thing.type != "ARMATURE":  # Place-holders that Blender adds.
             bpy.data.objects.remove(thing)
     mesh.name = "Body"
+    for modifier in mesh.modifiers:  # The skin is written as it is bound: Blender need not bend it in every frame.
+        modifier.show_viewport = False
     # The import leaves the motion both active and in a track; the exporter has to see one.
     animated = [thing.animation_data for thing in (*bpy.data.objects, *bpy.data.shape_keys) if thing.animation_data]
     for animation in animated:
