@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from .interrupts import Interrupts
 from .journal import PART_SUFFIX, read_take
 from .motion import Solve
 from .options import CaptureOptions, parse_formats
-from .outputs import plan_outputs, write_files
+from .outputs import Outputs, plan_outputs, plan_unused, write_files
 from .progress import Display
 from .report import summarise
 from .run import CaptureResult, Parts, Run, solve_again
+from .screen import why_no_screen
 from .sources import SAMPLES, open_source
 
 
@@ -49,10 +51,15 @@ def capture_webcam(
 ) -> CaptureResult:
     """Capture a webcam live until Ctrl-C, ``max_frames`` or ``end``; ``record`` or ``export`` keeps a take.
 
-    ``options`` are the fields of :class:`CaptureOptions`. A recorded take is solved as a whole
-    once the capture has ended. ``window`` shows the overlay where OpenCV can open one. Raises ``HmcapError``.
+    ``options`` are the fields of :class:`CaptureOptions`. ``window`` shows the overlay, with keys that end the capture
+    and start and stop recording (main thread only); where none opens, the browser viewer takes its place. Every
+    recorded take is solved as a whole and exported once the capture has ended. Raises ``HmcapError``.
     """
     choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
+    no_window = why_no_screen() if window else ""
+    if no_window:
+        choices, instead = fallback_viewer(choices)
+        display.say(f"No window: {no_window}. {instead}")
     if choices.overlay is not None:
         raise UsageError(
             "--overlay draws over footage that can be read again, which a webcam is not. Record the camera to a video "
@@ -61,11 +68,23 @@ def capture_webcam(
     with open_source(
         webcam, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames
     ) as source:
-        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        outputs = plan_outputs(f"{source.name}-{stamp}", _folder(None, source, choices), choices)
+
+        def plan() -> Outputs:
+            stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+            return plan_unused(f"{source.name}-{stamp}", _folder(None, source, choices), choices)
+
+        outputs = plan()
         outputs.check(take=choices.record or bool(choices.export))
         run = Run(source, choices, outputs, parts, display)
-        return run.live(window)
+        return run.live(window and not no_window, plan)
+
+
+def fallback_viewer(choices: CaptureOptions) -> tuple[CaptureOptions, str]:
+    """The choices of a live capture that gets no window, and what to tell the user: the browser viewer shows it."""
+    if find_spec("viser") is None or "viewer" not in {f.name for f in dataclasses.fields(choices)}:
+        return choices, "Capturing goes on; Ctrl-C ends it. To watch in a browser: pip install 'hmcap[viewer]'"
+    viewer: dict[str, Any] = {"viewer": True}
+    return dataclasses.replace(choices, **viewer), "Watch at http://127.0.0.1:8080; Ctrl-C ends the capture."
 
 
 def export_take(
@@ -102,7 +121,8 @@ def export_take(
             recorded = solve_again(recorded, path, final, display, solve)
         summary = summarise(recorded)
         files = write_files(recorded, outputs, export_options, footage, summary, display)
-    return CaptureResult(final if final.is_file() else path, summary, tuple(files), False)
+    kept = final if final.is_file() else path
+    return CaptureResult(kept, summary, tuple(files), False, (kept,))
 
 
 def _folder(video: str | Path | None, source: Source, choices: CaptureOptions) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..models.errors import HmcapError, UsageError
 from .exporters import EXPORTERS, ExportOptions, atomic_path, prepare
+from .journal import PART_SUFFIX
 from .options import CaptureOptions
 from .overlay import write_overlay
 from .progress import Display
@@ -55,6 +56,23 @@ def plan_outputs(name: str, folder: Path, options: CaptureOptions) -> Outputs:
         None if options.overlay is None else _video_path(Path(options.overlay).expanduser()),
         None if options.report is None else Path(options.report).expanduser(),
     )
+
+
+def plan_unused(name: str, folder: Path, options: CaptureOptions) -> Outputs:
+    """Like ``plan_outputs``, under the first of NAME, NAME-2, NAME-3 ... of which no file is there yet."""
+    number, tried = 1, name
+    while True:
+        outputs = plan_outputs(tried, folder, options)
+        part = outputs.take.with_name(outputs.take.name + PART_SUFFIX)
+        if not any(path.exists() for path in (outputs.take, part, *outputs.exports.values())):
+            return outputs
+        number += 1
+        tried = f"{name}-{number}"
+
+
+def numbered(path: Path | None, number: int) -> Path | None:
+    """A path for the second and every further take of a run: report.json, report-2.json ..."""
+    return path if path is None or number == 1 else path.with_stem(f"{path.stem}-{number}")
 
 
 def check_writable(folder: Path) -> None:
