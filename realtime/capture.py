@@ -38,10 +38,8 @@ def capture_video(
     ) as source:
         outputs = plan_outputs(source.name, _folder(video, source, choices), choices)
         outputs.check(*_input_files(source))
-        if choices.overlay is not None and source.live:
-            raise UsageError(
-                f"--overlay draws over footage that can be read again; {source.spec} is live. Leave it out."
-            )
+        if source.live and (option := _asks_for_video(choices)):
+            raise UsageError(f"{option} needs footage that can be read again; {source.spec} is live. Leave it out.")
         run = Run(source, choices, outputs, parts, display)
         return run.file()
 
@@ -60,9 +58,9 @@ def capture_webcam(
     if no_window:
         choices, instead = fallback_viewer(choices)
         display.say(f"No window: {no_window}. {instead}")
-    if choices.overlay is not None:
+    if option := _asks_for_video(choices):
         raise UsageError(
-            "--overlay draws over footage that can be read again, which a webcam is not. Record the camera to a video "
+            f"{option} needs footage that can be read again, which a webcam is not. Record the camera to a video "
             "file first and use --video, or watch the live window."
         )
     with open_source(
@@ -92,6 +90,7 @@ def export_take(
     *,
     to: Sequence[str] | str = (),
     overlay: str | Path | None = None,
+    side_by_side: str | Path | None = None,
     video: str | Path | None = None,
     out: str | Path | None = None,
     report: str | Path | None = None,
@@ -101,15 +100,15 @@ def export_take(
 ) -> CaptureResult:
     """Export a recorded take without running the networks again; solves it first where that was not done.
 
-    ``to``: format names; ``options``: fields of ``ExportOptions``; ``overlay``: MP4 to write over the footage, which
-    is ``video`` or else the source that the take names. Files go beside the take or to the folder ``out``. Of a take
-    that was cut off, everything whole is used. Raises ``HmcapError``.
+    ``to``: format names; ``options``: fields of ``ExportOptions``; ``overlay`` and ``side_by_side``: MP4 to write from
+    the footage, which is ``video`` or else the source that the take names. Files go beside the take or to the folder
+    ``out``. Of a take that was cut off, everything whole is used. Raises ``HmcapError``.
     """
     path, display, export_options = Path(take).expanduser(), Display(show), ExportOptions(**options)
     formats = parse_formats(to)
     recorded = read_take(path)
     final = path.with_name(path.name.removesuffix(PART_SUFFIX))
-    choices = CaptureOptions(export=formats, overlay=overlay, report=report, out=out)
+    choices = CaptureOptions(export=formats, overlay=overlay, side_by_side=side_by_side, report=report, out=out)
     folder = final.parent if out is None else Path(out).expanduser()
     outputs = dataclasses.replace(plan_outputs(final.name.removesuffix(final.suffix), folder, choices), take=final)
     footage = video if video is not None else recorded.header.source
@@ -123,6 +122,12 @@ def export_take(
         files = write_files(recorded, outputs, export_options, footage, summary, display)
     kept = final if final.is_file() else path
     return CaptureResult(kept, summary, tuple(files), False, (kept,))
+
+
+def _asks_for_video(choices: CaptureOptions) -> str:
+    """The first option that was given and draws from the footage; empty where none was."""
+    videos = {"--overlay": choices.overlay, "--side-by-side": choices.side_by_side}
+    return next((name for name, path in videos.items() if path is not None), "")
 
 
 def _folder(video: str | Path | None, source: Source, choices: CaptureOptions) -> Path:

@@ -10,7 +10,7 @@ from ..models.errors import HmcapError, UsageError
 from .exporters import EXPORTERS, ExportOptions, atomic_path, prepare
 from .journal import PART_SUFFIX
 from .options import CaptureOptions
-from .overlay import write_overlay
+from .overlay import write_videos
 from .progress import Display
 from .report import Report
 from .take import SUFFIX, Take
@@ -23,11 +23,12 @@ class Outputs:
     take: Path
     exports: dict[str, Path]
     overlay: Path | None
+    side_by_side: Path | None
     report: Path | None
 
     def check(self, *inputs: Path, take: bool = True) -> None:
         """Find out now that one of them cannot be written, or would overwrite the footage; makes missing folders."""
-        written = [p for p in (*self.exports.values(), self.overlay, self.report) if p is not None]
+        written = [p for p in (*self.exports.values(), self.overlay, self.side_by_side, self.report) if p is not None]
         paths = [self.take, *written] if take else written
         for path in paths:
             # An earlier take of the same name may be replaced: it is what a repeated capture writes.
@@ -53,7 +54,8 @@ def plan_outputs(name: str, folder: Path, options: CaptureOptions) -> Outputs:
     return Outputs(
         folder / f"{stem}{SUFFIX}",
         {f: folder / f"{stem}{EXPORTERS[f].suffix}" for f in options.export},
-        None if options.overlay is None else _video_path(Path(options.overlay).expanduser()),
+        _video_path("--overlay", options.overlay),
+        _video_path("--side-by-side", options.side_by_side),
         None if options.report is None else Path(options.report).expanduser(),
     )
 
@@ -90,9 +92,12 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def _video_path(path: Path) -> Path:
+def _video_path(option: str, name: str | Path | None) -> Path | None:
+    if name is None:
+        return None
+    path = Path(name).expanduser()
     if path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
-        raise UsageError(f"--overlay writes an MP4 video; found {path}. Try --overlay {path.with_suffix('.mp4')}")
+        raise UsageError(f"{option} writes an MP4 video; found {path}. Try {option} {path.with_suffix('.mp4')}")
     return path
 
 
@@ -119,16 +124,19 @@ def write_files(
                 continue
             files.append(path)
             display.say(f"{name}: {path}")
-    if outputs.overlay is not None:
-        with display.stage("overlay", len(take.motion)) as progress:
+    if outputs.overlay is not None or outputs.side_by_side is not None:
+        with display.stage("video", len(take.motion)) as progress:
 
             def advance(done: int, total: int) -> None:
                 progress.update(done, total)
 
-            written = write_overlay(take, footage, outputs.overlay, progress=advance)
-        files.append(outputs.overlay)
-        display.say(f"{written.renderer}: {outputs.overlay}")
-        for warning in written.warnings:
+            videos = write_videos(
+                take, footage, overlay=outputs.overlay, side_by_side=outputs.side_by_side, progress=advance
+            )
+        for video in videos:
+            files.append(video.path)
+            display.say(f"{video.renderer}: {video.path}")
+        for warning in dict.fromkeys(text for video in videos for text in video.warnings):
             display.say(f"Warning: {warning}")
     files += write_report(report, outputs.report)
     display.table("Report", report.rows())

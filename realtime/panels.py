@@ -11,7 +11,8 @@ from .frames import Frame
 from .rates import Rates
 from .recording import RecordState
 
-WHITE, GREY, YELLOW, RED = (245, 245, 245), (180, 182, 188), (255, 205, 90), (255, 92, 80)
+WHITE, GREY, YELLOW, RED = (250, 250, 250), (198, 200, 206), (255, 210, 90), (255, 116, 104)
+_DOT = (255, 60, 48)
 KEYS = (
     ("r", "start and stop recording"),
     ("t", "time that each module takes"),
@@ -19,7 +20,7 @@ KEYS = (
     ("h or ?", "these keys"),
     ("q or Esc", "end the capture"),
 )
-_BEHIND, _COVER = (14, 14, 17), 170
+_BEHIND, _COVER = (14, 14, 17), 200
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -32,7 +33,7 @@ class Line:
     """What stands at the right edge."""
     colour: tuple[int, int, int] = WHITE
     dot: bool = False
-    """Whether a filled circle stands before the text."""
+    """Whether a red disc stands before the text."""
 
 
 def status_lines(
@@ -69,12 +70,12 @@ def record_lines(state: RecordState) -> list[Line]:
     if not state.on:
         return []
     minutes, seconds = divmod(int(state.duration_s), 60)
-    return [Line(f"REC {minutes}:{seconds:02d}", colour=RED, dot=True)]
+    return [Line(f"REC {minutes}:{seconds:02d}", dot=True)]
 
 
 def key_lines() -> list[Line]:
     """The keys, one to a line."""
-    return [Line(what, key) for key, what in KEYS]
+    return [Line(key, what, YELLOW) for key, what in KEYS]
 
 
 def wrapped(text: str, columns: int, colour: tuple[int, int, int]) -> list[Line]:
@@ -107,6 +108,7 @@ def draw_panel(lines: Sequence[Line], line_px: int) -> np.ndarray:
         colours[top : top + line_px] = line.colour
         if line.dot:
             centre = (pad + line_px // 3, top + line_px // 2)
+            colours[top : top + line_px, : pad + line_px * 3 // 4] = _DOT
             cv2.circle(ink, centre, round(0.27 * line_px), (255,), -1, cv2.LINE_AA)
         cv2.putText(ink, text, (pad + line.dot * dot, base), _FONT, size, (255,), thick, cv2.LINE_AA)
         if value:

@@ -25,7 +25,7 @@ TICK_S = 0.008
 """How often ``draw`` wants to be called: a new picture waits no longer than this, and nothing is done in between."""
 _MAX_DRAWN_PX = 1920
 """Longer side of the picture that is drawn on; a larger window stretches it."""
-_LINE_PX = 21
+_LINE_PX = 23
 """Height of a line of text on an ordinary display."""
 _LINES_FIT = 22
 _HINT_S = 10.0
