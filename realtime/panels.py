@@ -30,7 +30,7 @@ class Line:
 
     text: str
     value: str = ""
-    """What stands at the right edge."""
+    """What stands at the right edge, or in a column of its own."""
     colour: tuple[int, int, int] = WHITE
     dot: bool = False
     """Whether a red disc stands before the text."""
@@ -75,7 +75,7 @@ def record_lines(state: RecordState) -> list[Line]:
 
 def key_lines() -> list[Line]:
     """The keys, one to a line."""
-    return [Line(key, what, YELLOW) for key, what in KEYS]
+    return [Line(key, what) for key, what in KEYS]
 
 
 def wrapped(text: str, columns: int, colour: tuple[int, int, int]) -> list[Line]:
@@ -90,14 +90,21 @@ def wrapped(text: str, columns: int, colour: tuple[int, int, int]) -> list[Line]
     return [Line(line, colour=colour) for line in lines if line]
 
 
-def draw_panel(lines: Sequence[Line], line_px: int) -> np.ndarray:
-    """(H, W, 4) uint8: the lines on a dark sheet, each ``line_px`` high. What the font lacks becomes ``?``."""
+def draw_panel(lines: Sequence[Line], line_px: int, *, column: bool = False) -> np.ndarray:
+    """(H, W, 4) uint8: the lines on a dark sheet, each ``line_px`` high. What the font lacks becomes ``?``.
+
+    ``column`` begins the values at one place instead of ending them at the right edge.
+    """
     size, thick = line_px / 38, max(1, round(line_px / 22))
     texts = [(_plain(line.text), _plain(line.value)) for line in lines]
     widths = [tuple(cv2.getTextSize(t, _FONT, size, thick)[0][0] if t else 0 for t in pair) for pair in texts]
     pad, dot = round(0.45 * line_px), round(0.95 * line_px)
+    column_px = max((w[0] for w in widths), default=0) if column else 0
     inner = max(
-        (w[0] + (w[1] + line_px if w[1] else 0) + line.dot * dot for w, line in zip(widths, lines, strict=True)),
+        (
+            max(w[0], column_px) + (w[1] + line_px if w[1] else 0) + line.dot * dot
+            for w, line in zip(widths, lines, strict=True)
+        ),
         default=0,
     )
     ink = np.zeros((len(lines) * line_px + pad, inner + 2 * pad), np.uint8)
@@ -112,7 +119,8 @@ def draw_panel(lines: Sequence[Line], line_px: int) -> np.ndarray:
             cv2.circle(ink, centre, round(0.27 * line_px), (255,), -1, cv2.LINE_AA)
         cv2.putText(ink, text, (pad + line.dot * dot, base), _FONT, size, (255,), thick, cv2.LINE_AA)
         if value:
-            cv2.putText(ink, value, (pad + inner - value_px, base), _FONT, size, (255,), thick, cv2.LINE_AA)
+            left = pad + (column_px + line_px if column else inner - value_px)
+            cv2.putText(ink, value, (left, base), _FONT, size, (255,), thick, cv2.LINE_AA)
     share = ink[..., None].astype(np.uint16)
     rgb = (colours * share + np.array(_BEHIND, np.uint16) * (255 - share)) // 255
     cover = _COVER + (255 - _COVER) * share // 255

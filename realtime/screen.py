@@ -3,6 +3,7 @@
 Windows belong to the main thread: macOS allows no other.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -19,6 +20,8 @@ ESCAPE = "\x1b"
 """What :meth:`Screen.keys` gives for the Escape key; every other key is the letter that it types."""
 _PROBE_S = 30.0
 _BEHIND = (0.09, 0.09, 0.10)
+_READABLE = 800
+"""Longer side that a window opens with at least, on an ordinary display."""
 
 _VERTEX = """
 #version 330
@@ -64,7 +67,7 @@ def why_no_screen() -> str:
     try:
         tried = subprocess.run(
             [sys.executable, "-c", f"from {__name__} import try_screen; try_screen()"],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"},
             capture_output=True, text=True, errors="replace", timeout=_PROBE_S, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -192,21 +195,27 @@ class Screen:
             raise NoScreenError(_words(error)) from error
 
     def read(self) -> np.ndarray:
-        """(H, W, 3) uint8: the pixels of the window as they stand."""
+        """(H, W, 3) uint8: the pixels of what was shown last."""
+        # Drawn anew: after the swap nobody knows what the hidden half of the window's memory holds.
+        self._paint()
         width, height = self.size_px
         raw = self.context.screen.read(viewport=(0, 0, width, height), components=3, alignment=1)
         return np.frombuffer(raw, np.uint8).reshape(height, width, 3)[::-1]
 
     def close(self) -> None:
         """Close the window; once is enough."""
-        if self._window is not None:
-            window, self._window = self._window, None
-            glfw.destroy_window(window)
-        glfw.terminate()
+        window, self._window = self._window, None
+        with contextlib.suppress(glfw.GLFWError):  # a window system that has gone closed it already
+            if window is not None:
+                glfw.destroy_window(window)
+            glfw.terminate()
 
     def _present(self) -> None:
-        if self._window is None or glfw.get_window_attrib(self._window, glfw.ICONIFIED):
-            return
+        if self._window is not None and not glfw.get_window_attrib(self._window, glfw.ICONIFIED):
+            self._paint()
+            glfw.swap_buffers(self._window)
+
+    def _paint(self) -> None:
         image, panels = self._drawn
         width, height = self.size_px
         screen = self.context.screen
@@ -221,7 +230,6 @@ class Screen:
         for slot, panel in enumerate(panels, 1):
             box = (panel.x_px, panel.y_px, panel.rgba.shape[1], panel.rgba.shape[0])
             self._draw(slot, panel.rgba, box, (width, height))
-        glfw.swap_buffers(self._window)
 
     def _draw(self, slot: int, image: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> None:
         self._texture(slot, image).use(0)
@@ -274,9 +282,12 @@ def letterbox(width_px: int, height_px: int, into_w_px: int, into_h_px: int) -> 
 
 def _opening_size(width_px: int, height_px: int) -> tuple[int, int]:
     """The picture's shape, large enough to read in and small enough for the desktop."""
-    factor = max(1.0, 800 / max(width_px, height_px))
+    factor = max(1.0, _READABLE / max(width_px, height_px))
     monitor = glfw.get_primary_monitor()
     if monitor is not None:
+        # macOS and Wayland count in units of an ordinary display, the others in real pixels.
+        if glfw.get_platform() not in (glfw.PLATFORM_COCOA, glfw.PLATFORM_WAYLAND):
+            factor *= max(1.0, glfw.get_monitor_content_scale(monitor)[0])
         _, _, room_w, room_h = glfw.get_monitor_workarea(monitor)
         if room_w > 0 and room_h > 0:
             factor = min(factor, 0.85 * room_w / width_px, 0.85 * room_h / height_px)

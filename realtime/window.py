@@ -154,7 +154,8 @@ class LiveWindow:
         return self._mesh
 
     def _lost(self, error: NoScreenError) -> None:
-        # What is left of it cannot be drawn on any more, and closing it may fail in the same way.
+        if self._screen is not None:
+            self._screen.close()
         self._screen = self._mesh = None
         self._say(f"The window is gone: {error}. Capturing goes on; Ctrl-C ends it.")
 
@@ -202,5 +203,5 @@ class LiveWindow:
         """The picture of the lines, drawn anew only when they changed."""
         wanted, held = (tuple(lines), line_px), self._panels.get(name)
         if held is None or held[0] != wanted:
-            held = self._panels[name] = wanted, draw_panel(lines, line_px)
+            held = self._panels[name] = wanted, draw_panel(lines, line_px, column=name == "help")
         return held[1]
