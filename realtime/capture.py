@@ -15,10 +15,11 @@ from .journal import PART_SUFFIX, read_take
 from .locks import is_open
 from .motion import Solve
 from .options import CaptureOptions, parse_formats
-from .outputs import plan_outputs, write_files
+from .outputs import Outputs, plan_outputs, plan_unused, write_files
 from .progress import Display
 from .report import summarise
 from .run import CaptureResult, Parts, Run, solve_again
+from .screen import why_no_screen
 from .sources import SAMPLES, open_source
 
 
@@ -39,10 +40,8 @@ def capture_video(
     ) as source:
         outputs = plan_outputs(source.name, _folder(video, source, choices), choices)
         outputs.check(*_input_files(source))
-        if choices.overlay is not None and source.live:
-            raise UsageError(
-                f"--overlay draws over footage that can be read again; {source.spec} is live. Leave it out."
-            )
+        if source.live and (option := _asks_for_video(choices)):
+            raise UsageError(f"{option} needs footage that can be read again; {source.spec} is live. Leave it out.")
         with contextlib.closing(Run(source, choices, outputs, parts, display)) as run:
             result = run.file()
             if serve:
@@ -61,27 +60,43 @@ def capture_webcam(
 ) -> CaptureResult:
     """Capture a webcam live until Ctrl-C, ``max_frames`` or ``end``; ``record`` or ``export`` keeps a take.
 
-    ``options`` are the fields of :class:`CaptureOptions`. A recorded take is solved as a whole
-    once the capture has ended; ``serve`` then keeps a viewer open on it, as in :func:`capture_video`. ``window`` shows
-    the overlay where OpenCV can open one. Raises ``HmcapError``.
+    ``options`` are the fields of :class:`CaptureOptions`. ``window`` shows the overlay, with keys that end the capture
+    and start and stop recording (main thread only); where none opens, the browser viewer takes its place. Every
+    recorded take is solved as a whole and exported once the capture has ended; ``serve`` then keeps a viewer open on
+    the first, as in :func:`capture_video`. Raises ``HmcapError``.
     """
     choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
-    if choices.overlay is not None:
+    if option := _asks_for_video(choices):
         raise UsageError(
-            "--overlay draws over footage that can be read again, which a webcam is not. Record the camera to a video "
+            f"{option} needs footage that can be read again, which a webcam is not. Record the camera to a video "
             "file first and use --video, or watch the live window."
         )
+    no_window = why_no_screen() if window else ""
+    if no_window:
+        choices = fallback_viewer(choices)
+        display.say(f"No window: {no_window}. Watch in a browser instead.")
     with open_source(
         webcam, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames
     ) as source:
-        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        outputs = plan_outputs(f"{source.name}-{stamp}", _folder(None, source, choices), choices)
+
+        def plan() -> Outputs:
+            stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+            return plan_unused(f"{source.name}-{stamp}", _folder(None, source, choices), choices)
+
+        outputs = plan()
         outputs.check(take=choices.record or bool(choices.export))
         with contextlib.closing(Run(source, choices, outputs, parts, display)) as run:
-            result = run.live(window)
+            result = run.live(window and not no_window, plan)
             if serve:
                 run.serve(result)
             return result
+
+
+def fallback_viewer(choices: CaptureOptions) -> CaptureOptions:
+    """The choices of a live capture that gets no window: the browser viewer shows it, where that is to be had."""
+    from .viewer.address import free_address  # a capture with a window needs none of it
+
+    return choices if choices.viewer is not None else dataclasses.replace(choices, viewer=str(free_address()))
 
 
 def export_take(
@@ -89,6 +104,7 @@ def export_take(
     *,
     to: Sequence[str] | str = (),
     overlay: str | Path | None = None,
+    side_by_side: str | Path | None = None,
     video: str | Path | None = None,
     out: str | Path | None = None,
     report: str | Path | None = None,
@@ -98,17 +114,17 @@ def export_take(
 ) -> CaptureResult:
     """Export a recorded take without running the networks again; solves it first where that was not done.
 
-    ``to``: format names; ``options``: fields of ``ExportOptions``; ``overlay``: MP4 to write over the footage, which
-    is ``video`` or else the source that the take names. Files go beside the take or to the folder ``out``. Of a take
-    that was cut off, everything whole is used; of one that is still being recorded, what there is so far, and the
-    recording is left alone. Raises ``HmcapError``.
+    ``to``: format names; ``options``: fields of ``ExportOptions``; ``overlay`` and ``side_by_side``: MP4 to write from
+    the footage, which is ``video`` or else the source that the take names. Files go beside the take or to the folder
+    ``out``. Of a take that was cut off, everything whole is used; of one that is still being recorded, what there is so
+    far, and the recording is left alone. Raises ``HmcapError``.
     """
     path, display, export_options = Path(take).expanduser(), Display(show), ExportOptions(**options)
     formats = parse_formats(to)
     recording = path.name.endswith(PART_SUFFIX) and is_open(path)
     recorded = read_take(path)
     final = path.with_name(path.name.removesuffix(PART_SUFFIX))
-    choices = CaptureOptions(export=formats, overlay=overlay, report=report, out=out)
+    choices = CaptureOptions(export=formats, overlay=overlay, side_by_side=side_by_side, report=report, out=out)
     folder = final.parent if out is None else Path(out).expanduser()
     outputs = dataclasses.replace(plan_outputs(final.name.removesuffix(final.suffix), folder, choices), take=final)
     footage = video if video is not None else recorded.header.source
@@ -122,7 +138,14 @@ def export_take(
             recorded = solve_again(recorded, path, None if recording else final, display, solve)
         summary = summarise(recorded)
         files = write_files(recorded, outputs, export_options, footage, summary, display)
-    return CaptureResult(final if final.is_file() and not recording else path, summary, tuple(files), False)
+    kept = final if final.is_file() and not recording else path
+    return CaptureResult(kept, summary, tuple(files), False, (kept,))
+
+
+def _asks_for_video(choices: CaptureOptions) -> str:
+    """The first option that was given and draws from the footage; empty where none was."""
+    videos = {"--overlay": choices.overlay, "--side-by-side": choices.side_by_side}
+    return next((name for name, path in videos.items() if path is not None), "")
 
 
 def _folder(video: str | Path | None, source: Source, choices: CaptureOptions) -> Path:

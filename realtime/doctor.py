@@ -22,8 +22,8 @@ from ..models.errors import HmcapError
 from .machine import cores, processor_name
 from .overlay import open_renderer
 from .progress import open_console
+from .screen import why_no_screen
 from .sources_webcam import working_cameras
-from .window import has_window
 
 _ORT_BUILDS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml")
 _PACKAGES = ("numpy", "scipy", "av", "opencv-python-headless", "opencv-python", "openvino", *_ORT_BUILDS, "moderngl")
@@ -192,13 +192,10 @@ def _webcams() -> Check:
 
 
 def _window() -> Check:
-    if has_window():
-        return "ok", "live window", "OpenCV can open one"
-    return (
-        "note",
-        "live window",
-        "none (headless OpenCV or no display); capture works without: pip install opencv-python",
-    )
+    reason = why_no_screen()
+    if not reason:
+        return "ok", "live window", "opens here"
+    return "note", "live window", f"none: {reason}. Capture works without; Ctrl-C ends it"
 
 
 def _disk() -> Check:

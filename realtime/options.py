@@ -28,6 +28,8 @@ class CaptureOptions:
     """Formats to write when the take is complete, names of ``exporters.EXPORTERS``."""
     overlay: str | Path | None = None
     """MP4 file to write: the footage with the captured body over it."""
+    side_by_side: str | Path | None = None
+    """MP4 file to write: the footage, and beside it the captured body alone, seen from the side."""
     out: str | Path | None = None
     """Folder of the take and the exports; default: beside the input, or the current folder for live sources."""
     report: str | Path | None = None

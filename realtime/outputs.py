@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..models.errors import HmcapError, UsageError
 from .exporters import EXPORTERS, ExportOptions, atomic_path, prepare
+from .journal import PART_SUFFIX
 from .options import CaptureOptions
-from .overlay import write_overlay
+from .overlay import write_videos
 from .progress import Display
 from .report import Report
 from .take import SUFFIX, Take
@@ -22,12 +23,13 @@ class Outputs:
     take: Path
     exports: dict[str, Path]
     overlay: Path | None
+    side_by_side: Path | None
     report: Path | None
 
     def check(self, *inputs: Path, take: bool = True) -> None:
         """Find out now that one of them cannot be written, or would overwrite the footage; makes missing folders."""
         exported = [file for name, path in self.exports.items() for file in EXPORTERS[name].files(path)]
-        written = [p for p in (*exported, self.overlay, self.report) if p is not None]
+        written = [p for p in (*exported, self.overlay, self.side_by_side, self.report) if p is not None]
         paths = [self.take, *written] if take else written
         for path in paths:
             # An earlier take of the same name may be replaced: it is what a repeated capture writes.
@@ -53,9 +55,27 @@ def plan_outputs(name: str, folder: Path, options: CaptureOptions) -> Outputs:
     return Outputs(
         folder / f"{stem}{SUFFIX}",
         {f: folder / f"{stem}{EXPORTERS[f].suffix}" for f in options.export},
-        None if options.overlay is None else _video_path(Path(options.overlay).expanduser()),
+        _video_path("--overlay", options.overlay),
+        _video_path("--side-by-side", options.side_by_side),
         None if options.report is None else Path(options.report).expanduser(),
     )
+
+
+def plan_unused(name: str, folder: Path, options: CaptureOptions) -> Outputs:
+    """Like ``plan_outputs``, under the first of NAME, NAME-2, NAME-3 ... of which no file is there yet."""
+    number, tried = 1, name
+    while True:
+        outputs = plan_outputs(tried, folder, options)
+        part = outputs.take.with_name(outputs.take.name + PART_SUFFIX)
+        if not any(path.exists() for path in (outputs.take, part, *outputs.exports.values())):
+            return outputs
+        number += 1
+        tried = f"{name}-{number}"
+
+
+def numbered(path: Path | None, number: int) -> Path | None:
+    """A path for the second and every further take of a run: report.json, report-2.json ..."""
+    return path if path is None or number == 1 else path.with_stem(f"{path.stem}-{number}")
 
 
 def check_writable(folder: Path) -> None:
@@ -73,9 +93,12 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def _video_path(path: Path) -> Path:
+def _video_path(option: str, name: str | Path | None) -> Path | None:
+    if name is None:
+        return None
+    path = Path(name).expanduser()
     if path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
-        raise UsageError(f"--overlay writes an MP4 video; found {path}. Try --overlay {path.with_suffix('.mp4')}")
+        raise UsageError(f"{option} writes an MP4 video; found {path}. Try {option} {path.with_suffix('.mp4')}")
     return path
 
 
@@ -103,20 +126,23 @@ def write_files(
             written = EXPORTERS[name].files(path)
             files += written
             display.say(f"{name}: {', '.join(str(file) for file in written)}")
-    if options.alters and (outputs.overlay is not None or not outputs.exports):
+    if options.alters and (outputs.overlay or outputs.side_by_side or not outputs.exports):
         display.say(
-            "Trimming, smoothing and held feet are for exported files; take, overlay and report stay as captured."
+            "Trimming, smoothing and held feet are for exported files; take, videos and report stay as captured."
         )
-    if outputs.overlay is not None:
-        with display.stage("overlay", len(take.motion)) as progress:
+    if outputs.overlay is not None or outputs.side_by_side is not None:
+        with display.stage("video", len(take.motion)) as progress:
 
             def advance(done: int, total: int) -> None:
                 progress.update(done, total)
 
-            drawn = write_overlay(take, footage, outputs.overlay, progress=advance)
-        files.append(outputs.overlay)
-        display.say(f"{drawn.renderer}: {outputs.overlay}")
-        for warning in drawn.warnings:
+            videos = write_videos(
+                take, footage, overlay=outputs.overlay, side_by_side=outputs.side_by_side, progress=advance
+            )
+        for video in videos:
+            files.append(video.path)
+            display.say(f"{video.renderer}: {video.path}")
+        for warning in dict.fromkeys(text for video in videos for text in video.warnings):
             display.say(f"Warning: {warning}")
     files += write_report(report, outputs.report)
     display.table("Report", report.rows())

@@ -12,7 +12,7 @@ from .postprocess.choices import SMOOTH_HZ
 _INTRO = """\
 Full-body motion capture from one camera: body, hands and feet in world space.
 
-  hmcap --webcam 0                                live; Ctrl-C ends it
+  hmcap --webcam 0                                live window; q or Ctrl-C ends it
   hmcap --video dance.mp4 --export bvh            dance.bvh beside the input
   hmcap --video sample --export bvh,npz --overlay sample_overlay.mp4
   hmcap export dance.hmcap --to bvh,npz           write files from a recorded take
@@ -63,8 +63,9 @@ def capture_parser() -> argparse.ArgumentParser:
         "--export", metavar="FORMATS", action="append", help=f"files to write, for example bvh,npz ({formats})"
     )
     output.add_argument("--overlay", metavar="FILE", help="MP4 of the footage with the captured body over it")
+    output.add_argument("--side-by-side", metavar="FILE", help="MP4 of the footage beside the body seen from the side")
     output.add_argument("--out", metavar="FOLDER", help="folder of take and exports (default: beside the input)")
-    output.add_argument("--record", action="store_true", help="keep a take of a webcam capture")
+    output.add_argument("--record", action="store_true", help="record a webcam from the start (in the window: r)")
     output.add_argument("--report", metavar="FILE", help="write the report as JSON")
     _export_options(output, NAMINGS, UP_AXES)
 
@@ -131,6 +132,7 @@ def export_parser() -> argparse.ArgumentParser:
         "--to", metavar="FORMATS", action="append", help=f"files to write, for example bvh,npz ({formats})"
     )
     parser.add_argument("--overlay", metavar="FILE", help="MP4 of the footage with the captured body over it")
+    parser.add_argument("--side-by-side", metavar="FILE", help="MP4 of the footage beside the body seen from the side")
     parser.add_argument("--video", metavar="FILE", help="the footage, if it is no longer where it was captured from")
     parser.add_argument("--out", metavar="FOLDER", help="folder of the files (default: beside the take)")
     parser.add_argument("--report", metavar="FILE", help="write the report as JSON")

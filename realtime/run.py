@@ -24,10 +24,11 @@ from .locks import is_open
 from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
 from .motion import Solve, SolverMotion
 from .options import CaptureOptions, options_from_settings
-from .outputs import Outputs, write_files, write_report
+from .outputs import Outputs, numbered, write_files, write_report
 from .pacing import Paced
 from .player import Player
 from .progress import Display
+from .recording import RecordSwitch
 from .report import Report, summarise
 from .sinks import JournalSink, RecentFrames
 from .sources import SAMPLES
@@ -35,7 +36,7 @@ from .stages import open_landmarks, open_motion
 from .take import Take, TakeHeader
 from .viewer import ViewerSink
 from .watching import Running, watchers
-from .window import LiveWindow, has_window
+from .window import TICK_S, LiveWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,21 @@ class CaptureResult:
     """What a run left behind."""
 
     take: Path | None
-    """The take; None for a webcam run that was not recorded."""
+    """The take, the first where there are several; None for a webcam run that was not recorded."""
     report: Report
+    """The figures of that take, or of the run."""
     files: tuple[Path, ...]
     """Exports, overlay and report, in the order they were written."""
     interrupted: bool
     """True when Ctrl-C ended the capture early."""
+    takes: tuple[Path, ...] = ()
+    """Every take: a webcam run has one for each time that recording was switched on."""
+
+
+_NO_FRAMES = (
+    "Expected frames from {}; not one was captured in the part asked for. Check --start and --end against the length "
+    "of the footage."
+)
 
 
 class Run:
@@ -114,39 +124,42 @@ class Run:
         self.source = Paced(self.source)
         return self._recorded(self.live_outputs, self._live_motion())
 
-    def live(self, window: bool) -> CaptureResult:
-        """Capture with the live stage; then, if recorded, solve the whole take and export."""
-        motion = self._live_motion()
-        sinks = list(self.live_outputs)
-        show = None
-        if window:
-            if has_window():
-                show = LiveWindow(self.source.name, self.body)
-                sinks.append(show)
-            else:
-                self.display.say(
-                    "No window: the installed OpenCV is a headless build (pip install opencv-python for one). "
-                    "Capturing goes on; Ctrl-C ends it."
-                )
-        if not (self.choices.record or self.choices.export):
-            recent = RecentFrames()
-            with Interrupts() as interrupts:
-                stats = self._pass_1(
-                    [*sinks, recent],
-                    motion,
-                    interrupts,
-                    lambda: Take(self.header, tuple(recent.proxies), tuple(recent.motion), None, 0),
-                    show,
-                )
-            header = with_measured_fps(self.header, [p.stamp_s for p in recent.proxies])
-            take = Take(header, tuple(recent.proxies), tuple(recent.motion), None, 0)
-            report = dataclasses.replace(
-                summarise(take, stats, tuple(self.warnings)), frames=stats.frames, duration_s=stats.elapsed_s
-            )
-            files = write_report(report, self.outputs.report)
-            self.display.table("Report", report.rows())
-            return CaptureResult(None, report, tuple(files), interrupts.asked)
-        return self._recorded(sinks, motion, show)
+    def live(self, window: bool, plan: Callable[[], Outputs]) -> CaptureResult:
+        """Capture with the live stage; then solve every take that was recorded as a whole, and export it.
+
+        ``plan`` gives each take its files.
+        """
+        motion, recent, record = self._live_motion(), RecentFrames(), self.choices.record or bool(self.choices.export)
+        switch = RecordSwitch(self.header, plan, on=record)
+        try:
+            with Interrupts() as interrupts, switch:
+                show = LiveWindow(self.source.name, self.body, switch, self.display.say) if window else None
+
+                def watch(stats: RunStats) -> bool:
+                    for text in switch.news():
+                        self.display.say(text)
+                    return show is not None and show.draw(stats)
+
+                def so_far() -> Take:
+                    return switch.so_far() or Take(self.header, tuple(recent.proxies), tuple(recent.motion), None, 0)
+
+                sinks = [switch, *self.live_outputs, recent, *([] if show is None else [show])]
+                stats = self._pass_1(sinks, motion, interrupts, so_far, watch, TICK_S if window else 0.1)
+                if record and not stats.frames:
+                    raise HmcapError(_NO_FRAMES.format(self.source.spec))
+                if switch.takes or switch.errors:
+                    return self._finish_all(switch, stats, interrupts)
+        except KeyboardInterrupt as error:
+            kept = [str(t.writer.path) for t in switch.takes]
+            raise _stopped_at_once(kept) from error
+        header = with_measured_fps(self.header, [p.stamp_s for p in recent.proxies])
+        take = Take(header, tuple(recent.proxies), tuple(recent.motion), None, 0)
+        report = dataclasses.replace(
+            summarise(take, stats, tuple(self.warnings)), frames=stats.frames, duration_s=stats.elapsed_s
+        )
+        files = write_report(report, self.outputs.report)
+        self.display.table("Report", report.rows())
+        return CaptureResult(None, report, tuple(files), interrupts.asked)
 
     def serve(self, result: CaptureResult) -> None:
         """Keep a viewer open on the finished take until Ctrl-C; at once where Ctrl-C ended the capture already, where
@@ -168,23 +181,38 @@ class Run:
     def _live_motion(self) -> MotionStage:
         return self.parts.motion or self.motion.live(self.camera, self.choices.solver_settings(), self.body)
 
-    def _recorded(
-        self, sinks: list[Sink], motion: MotionStage | None, window: LiveWindow | None = None
-    ) -> CaptureResult:
-        """A run that keeps a take."""
+    def _recorded(self, sinks: list[Sink], motion: MotionStage | None) -> CaptureResult:
+        """A run over a file, which always keeps a take."""
         try:
             with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
                 journal = JournalSink(writer)
-                so_far = partial(read_part, writer)
-                stats = self._pass_1([journal, *sinks], motion, interrupts, so_far, window)
-                return self._finish(writer, journal, stats, interrupts)
+                stats = self._pass_1([journal, *sinks], motion, interrupts, partial(read_part, writer))
+                return self._finish(writer, journal.proxies, stats, interrupts, self.outputs)
         except KeyboardInterrupt as error:
             path = self.outputs.take
-            raise KeyboardInterrupt(
-                f"stopped at once. What was captured is kept in {path}; to go on: hmcap export {path} --to bvh"
-                if path.is_file()
-                else "stopped before anything was captured."
-            ) from error
+            raise _stopped_at_once([str(path)] if path.is_file() else []) from error
+
+    def _finish_all(self, switch: RecordSwitch, stats: RunStats, interrupts: Interrupts) -> CaptureResult:
+        """Solve and export every take of a live run. One that fails stops none of the others: its HmcapError is raised
+        at the end."""
+        done: list[CaptureResult] = []
+        failed = list(switch.errors)
+        takes = [take for take in switch.takes if not take.writer.closed]
+        for number, take in enumerate(takes, 1):
+            if len(takes) > 1:
+                self.display.say(f"Take {number} of {len(takes)}:")
+            outputs = dataclasses.replace(take.outputs, report=numbered(take.outputs.report, number))
+            try:
+                done.append(self._finish(take.writer, take.proxies, take.stats(stats), interrupts, outputs))
+            except HmcapError as error:
+                failed.append(error)
+        if failed:
+            raise HmcapError(" ".join(str(error) for error in failed))
+        return dataclasses.replace(
+            done[0],
+            files=tuple(path for result in done for path in result.files),
+            takes=tuple(path for result in done for path in result.takes),
+        )
 
     def _pass_1(
         self,
@@ -192,8 +220,10 @@ class Run:
         motion: MotionStage | None,
         interrupts: Interrupts,
         so_far: Callable[[], Take],
-        window: LiveWindow | None = None,
+        watch: Callable[[RunStats], bool] | None = None,
+        tick_s: float = 0.1,
     ) -> RunStats:
+        """``watch`` is called on this thread every ``tick_s`` seconds; True ends the capture."""
         loop = CaptureLoop(self.source, self.landmarks, sinks, motion)
         for watcher in watchers(sinks):
             watcher.watch(Running(loop.stats, loop.stop, so_far))
@@ -208,10 +238,10 @@ class Run:
                     self.display.say(to_say.pop())
                 note = f"{stats.dropped} dropped" if self.source.live else ""
                 progress.update(stats.frames, note=note)
-                if window is not None and window.draw():
+                if watch is not None and watch(stats):
                     loop.stop()
 
-            stats = loop.run(self.header, tick, tick_s=0.02 if window is not None else 0.1)
+            stats = loop.run(self.header, tick, tick_s=tick_s)
         interrupts.ask = None
         self.warnings += self.source.warnings
         for warning in self.source.warnings:
@@ -219,18 +249,22 @@ class Run:
         return stats
 
     def _finish(
-        self, writer: TakeWriter, journal: JournalSink, stats: RunStats, interrupts: Interrupts
+        self,
+        writer: TakeWriter,
+        proxies: list[Proxies],
+        stats: RunStats,
+        interrupts: Interrupts,
+        outputs: Outputs,
     ) -> CaptureResult:
-        if self.header.live:
-            self.header = with_measured_fps(self.header, [p.stamp_s for p in journal.proxies])
-            writer.update_header(self.header)
+        """Solve what a take saw, complete and close it, and write its files."""
+        header = writer.header
+        if header.live:
+            header = with_measured_fps(header, [p.stamp_s for p in proxies])
+            writer.update_header(header)
         writer.flush()
-        if not journal.proxies:
+        if not proxies:
             writer.discard()
-            raise HmcapError(
-                f"Expected frames from {self.source.spec}; not one was captured in the part asked for. Check --start "
-                "and --end against the length of the footage."
-            )
+            raise HmcapError(_NO_FRAMES.format(self.source.spec))
         if stats.seen == 0:
             # an earlier take of this name shows somebody, perhaps: it stays
             earlier = writer.path.exists()
@@ -241,16 +275,16 @@ class Run:
                 f"take is kept in {path}."
             )
         settings = self.choices.solver_settings()
-        motion = solve_all(journal.proxies, self.camera, settings, self.body, self.solve, self.display)
+        motion = solve_all(proxies, self.camera, settings, self.body, self.solve, self.display)
         for frame in motion:
             writer.add_motion(frame, 1)
-        take = Take(self.header, tuple(journal.proxies), tuple(motion), None, 1)
+        take = Take(header, tuple(proxies), tuple(motion), None, 1)
         report = summarise(take, stats, tuple(self.warnings))
         writer.add_report(report.to_dict())
         self.display.say(f"take: {writer.close()}")
         export_options = self.choices.export_options()
-        files = write_files(take, self.outputs, export_options, self.header.source, report, self.display)
-        return CaptureResult(writer.path, report, tuple(files), interrupts.asked)
+        files = write_files(take, outputs, export_options, header.source, report, self.display)
+        return CaptureResult(writer.path, report, tuple(files), interrupts.asked, (writer.path,))
 
 
 def solve_again(take: Take, path: Path, final: Path | None, display: Display, solve: Solve | None) -> Take:
@@ -292,6 +326,14 @@ def solve_all(
         motion = solve(proxies, camera, settings=settings, model=body, progress=advance)
         progress.update(len(proxies))
         return motion
+
+
+def _stopped_at_once(kept: list[str]) -> KeyboardInterrupt:
+    if not kept:
+        return KeyboardInterrupt("stopped before anything was captured.")
+    return KeyboardInterrupt(
+        f"stopped at once. What was captured is kept in {', '.join(kept)}; to go on: hmcap export {kept[0]} --to bvh"
+    )
 
 
 def _opens_again(source: Source) -> str:

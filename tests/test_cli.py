@@ -19,7 +19,7 @@ from hmcap.models.body import load_body
 from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.motion import MotionFrame
 from hmcap.models.proxies import Proxies
-from hmcap.realtime import capture_video, capture_webcam, doctor, export_take, read_take, sources_webcam, window
+from hmcap.realtime import capture, capture_video, capture_webcam, doctor, export_take, read_take, sources_webcam
 from hmcap.realtime.cli import main
 from hmcap.realtime.exporters import EXPORTERS
 from hmcap.realtime.options import CaptureOptions, parse_formats
@@ -225,6 +225,9 @@ def check_paragraph(err: str) -> None:
         (["--video", "dance.mp4", "--overlay", "text.mp4/deep/o.mp4"], 1, "--out FOLDER"),
         (["--video", "dance.mp4", "--overlay", "dance.mp4"], 2, "would be overwritten"),
         (["--video", "dance.mp4", "--overlay", "o.gif"], 2, "o.mp4"),
+        (["--video", "dance.mp4", "--side-by-side", "o.gif"], 2, "--side-by-side o.mp4"),
+        (["--video", "dance.mp4", "--overlay", "o.mp4", "--side-by-side", "o.mp4"], 2, "two different outputs"),
+        (["--webcam", "0", "--side-by-side", "o.mp4"], 2, "--side-by-side needs footage"),
         (["--video", "dance.mp4", "--report", "dance.bvh", "--export", "bvh"], 2, "two different outputs"),
         (["--video", "dance.mp4", "--report", "folder"], 1, "a folder of that name"),
         (["--video", "dance.mp4", "--record"], 2, "--record"),
@@ -326,15 +329,16 @@ class FakeCamera:
 
 def test_a_webcam_is_captured_live_and_recorded_when_asked(stages, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sources_webcam.cv2, "VideoCapture", FakeCamera)
-    monkeypatch.setattr(capture_run, "has_window", lambda: False)
+    monkeypatch.setattr(capture, "why_no_screen", lambda: "there is no display here")
     monkeypatch.chdir(tmp_path)
     code, out, _ = run(capsys, "--webcam", 0)
     assert code == 0
-    assert "No window" in out
+    assert "No window: there is no display here." in out
     assert list(tmp_path.iterdir()) == []
     assert stages == []
     result = capture_webcam(0, record=True, export="bvh", out=tmp_path / "o")
     assert result.take is not None
+    assert result.takes == (result.take,)
     take = read_take(result.take)
     assert take.header.live
     assert take.revision == 1
@@ -346,29 +350,6 @@ def test_a_webcam_is_captured_live_and_recorded_when_asked(stages, tmp_path, mon
     assert result.files[0].is_file()
     with pytest.raises(UsageError, match="live window"):
         capture_webcam(0, overlay="x.mp4")
-
-
-def test_a_live_window_shows_the_person_and_ends_on_q(stages, tmp_path, monkeypatch):
-    from hmcap.realtime import window
-
-    shown, keys = [], iter([-1, -1, ord("q")])
-    fake = SimpleNamespace(
-        namedWindow=lambda *_: None, resizeWindow=lambda *_: None, destroyWindow=lambda *_: None, WINDOW_NORMAL=0,
-        imshow=lambda _, image: shown.append(image), waitKey=lambda _: next(keys, ord("q")), COLOR_RGB2BGR=4,
-        cvtColor=lambda image, _: image[..., ::-1],
-    )  # fmt: skip
-    monkeypatch.setattr(window, "cv2", fake)
-    monkeypatch.setattr(sources_webcam.cv2, "VideoCapture", EndlessCamera)
-    monkeypatch.setattr(capture_run, "has_window", lambda: True)
-    result = capture_webcam(0, window=True)
-    assert result.take is None
-    assert len(shown) >= 1
-    assert shown[0].shape == (24, 32, 3)
-
-
-class EndlessCamera(FakeCamera):
-    def read(self):
-        return True, np.full((24, 32, 3), 200, np.uint8)
 
 
 def test_models_and_doctor_print_tables(tmp_path, monkeypatch, capsys):
@@ -403,22 +384,6 @@ def test_doctor_misses_no_network_that_a_capture_does_not_use(monkeypatch):
     assert doctor._models()[0] == "ok"
     listed[0].state = "missing"
     assert doctor._models()[0] == "note"
-
-
-def test_no_window_is_tried_where_linux_has_no_display(monkeypatch):
-    tried = []
-    monkeypatch.setattr(window.sys, "platform", "linux")
-    monkeypatch.setattr(window.cv2, "getBuildInformation", lambda: "  GUI:  QT5")
-    for name in ("namedWindow", "destroyWindow"):
-        monkeypatch.setattr(window.cv2, name, lambda *_: tried.append(1))
-    monkeypatch.setenv("DISPLAY", ":0")
-    assert window.has_window()
-    assert tried
-    tried.clear()
-    monkeypatch.delenv("DISPLAY")
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert not window.has_window()
-    assert not tried
 
 
 def test_formats_are_split_checked_and_counted_once():

@@ -3,7 +3,7 @@
 from .choose import RENDERERS, open_renderer
 from .figure import Figure, Posed
 from .mesh import MeshRenderer
-from .record import MAX_SIDE_PX, STYLES, OverlayReport, write_overlay
+from .record import MAX_SIDE_PX, STYLES, OverlayReport, write_overlay, write_videos
 from .skeleton import draw_contact, draw_ground, draw_proxies, draw_skeleton, draw_text
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "draw_text",
     "open_renderer",
     "write_overlay",
+    "write_videos",
 ]

@@ -46,13 +46,17 @@ class NoGLError(Exception):
 class GLRenderer(MeshRenderer):
     """Off-screen OpenGL with smoothed edges. Use it in the thread that made it.
 
+    Args:
+        context: OpenGL 3.3 of the caller, which stays open when the renderer is closed; None opens one.
+
     Raises:
         NoGLError: no context comes up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, context: moderngl.Context | None = None) -> None:
         super().__init__()
-        self._context = open_context()
+        self._borrowed = context is not None
+        self._context = open_context() if context is None else context
         info = self._context.info
         self.description = f"moderngl ({str(info['GL_RENDERER']).split(' (')[0]})"
         self._program = self._context.program(vertex_shader=_VERTEX, fragment_shader=_FRAGMENT)
@@ -99,7 +103,8 @@ class GLRenderer(MeshRenderer):
             for thing in (*self._buffers, self._array, self._vertices, self._program):
                 if thing is not None:
                     thing.release()
-        self._context.release()
+        if not self._borrowed:
+            self._context.release()
 
     def _make_room(self, width: int, height: int) -> None:
         """Frame buffers at least this large; they only grow, because the body's box changes every frame."""

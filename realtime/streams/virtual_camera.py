@@ -22,8 +22,8 @@ from ...models.motion import MotionFrame
 from ...models.proxies import Proxies
 from ..frames import Frame
 from ..overlay import Figure
+from ..overlay.live import live_picture
 from ..take import TakeHeader
-from ..window import live_picture
 
 LOG = logging.getLogger("hmcap.streams")
 
@@ -163,7 +163,7 @@ class VirtualCamera:
 
     def __call__(self, frame: Frame | None, proxies: Proxies | None, motion: MotionFrame | None) -> None:
         """Take the newest frame; a take that is played again has no pictures."""
-        if frame is None or proxies is None:
+        if not frame.image_rgb.size:
             return
         with self._changed:
             self._newest = (frame, proxies, motion)
@@ -185,7 +185,9 @@ class VirtualCamera:
                 newest, self._newest = self._newest, None
                 if self._ended or newest is None:
                     return
-            picture = to_yuyv(live_picture(self._figure, *newest), *self._size_px)
+            frame, proxies, motion = newest
+            image = live_picture(frame.image_rgb, proxies, motion, self._figure)
+            picture = to_yuyv(image, *self._size_px)
             try:
                 os.write(self._camera.file, picture)
             except OSError as error:

@@ -16,6 +16,17 @@ def page_url(address: Address, port: int) -> str:
     return f"http://{Address(host, port)}"
 
 
+def free_address() -> Address:
+    """The usual address where it is free, else a port of this computer that the system chooses."""
+    try:
+        check_free(DEFAULT_VIEWER)
+        return DEFAULT_VIEWER
+    except HmcapError:
+        with socket.socket() as probe:
+            probe.bind((DEFAULT_VIEWER.host, 0))
+            return Address(DEFAULT_VIEWER.host, probe.getsockname()[1])
+
+
 def check_free(address: Address) -> None:
     """Raise HmcapError unless this machine can listen there now."""
     try:
