@@ -1,5 +1,6 @@
 """The capture loop: order, drops, errors in every stage, clean ends, and a real Ctrl-C."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -58,7 +59,7 @@ class Landmarks:
         index, stamp_s, image_rgb = sighting.index, sighting.stamp_s, sighting.image_rgb
         self._gate(index)
         seen = Proxies.absent(index, stamp_s, image_rgb.shape[1::-1])
-        return seen if index % 4 == 3 else Proxies(*(getattr(seen, f) for f in Proxies.__slots__[:-1]), 0.9)
+        return seen if index % 4 == 3 else dataclasses.replace(seen, score=0.9)
 
 
 def seen_in(index):
