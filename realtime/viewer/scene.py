@@ -15,7 +15,7 @@ from .view import FOV_RAD, front_view
 if TYPE_CHECKING:
     import viser
 
-PRESENT_RGB, HELD_RGB = (66, 132, 240), (240, 158, 56)
+PRESENT_RGB, HELD_RGB = (112, 164, 250), (242, 166, 72)
 TOUCH_RGB, FREE_RGB = (74, 255, 150), (96, 108, 130)
 PATH_RGB = np.array([[44, 70, 122], [122, 190, 255]], dtype=np.float64)
 CAMERA_RGB = (255, 255, 255)
@@ -45,7 +45,9 @@ class Scene:
         scene.world_axes.visible = False
         scene.set_background_image(backdrop(), format="png")
         scene.configure_default_lights(True, cast_shadow=True)
-        scene.configure_environment_map("studio", environment_intensity=0.55)
+        # No picture of a room as light: browsers without a fast graphics card take seconds to prepare one.
+        scene.configure_environment_map(None)
+        scene.add_light_hemisphere("/sky", sky_color=(210, 225, 255), ground_color=(70, 76, 92), intensity=1.6)
         scene.add_light_directional("/light", color=(255, 244, 230), intensity=1.3, position=(2.0, 4.0, 5.0))
         scene.add_grid(
             "/floor", plane="xz", infinite_grid=True, cell_size=0.25, cell_color=(48, 56, 72), cell_thickness=0.7,
