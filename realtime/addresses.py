@@ -48,8 +48,10 @@ def check_token(token: str) -> None:
         )
 
 
-def parse_address(text: str, option: str, default: Address) -> Address:
+def parse_address(text: str, option: str, default: Address, *, any_port: bool = False) -> Address:
     """``HOST:PORT``, ``HOST``, ``PORT`` or ``[IPV6]:PORT``; what is missing comes from ``default``.
+
+    ``any_port``: port 0 is allowed, for which the system chooses a free one to listen on.
 
     Raises ``UsageError`` naming ``option`` where the text is none of these.
     """
@@ -63,8 +65,8 @@ def parse_address(text: str, option: str, default: Address) -> Address:
         host, colon, port = text.partition(":")
         if not colon:
             host, port = ("", host) if host.isdigit() else (host, None)
-    number = default.port if port is None else int(port) if re.fullmatch(r"[0-9]{1,5}", port) else 0
-    if not text or not 1 <= number <= 65535 or not _HOST.fullmatch(host or default.host):
+    number = default.port if port is None else int(port) if re.fullmatch(r"[0-9]{1,5}", port) else -1
+    if not text or not (0 if any_port else 1) <= number <= 65535 or not _HOST.fullmatch(host or default.host):
         raise UsageError(
             f"{option} takes HOST:PORT with a port from 1 to 65535; found {text!r}. Try {option} {default}, or "
             f"{option} alone for the same."

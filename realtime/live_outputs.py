@@ -16,7 +16,7 @@ def open_live_outputs(choices: CaptureOptions, body: BodyModel) -> list[Sink]:
     if choices.websocket is not None:
         from .streams.websocket import WebSocketStream
 
-        address = parse_address(choices.websocket, "--websocket", DEFAULT_WEBSOCKET)
+        address = parse_address(choices.websocket, "--websocket", DEFAULT_WEBSOCKET, any_port=True)
         sinks.append(WebSocketStream(address, body, choices.websocket_token))
     if choices.virtual_camera is not None:
         from .streams.virtual_camera import VirtualCamera
@@ -25,6 +25,6 @@ def open_live_outputs(choices: CaptureOptions, body: BodyModel) -> list[Sink]:
     if choices.viewer is not None:
         from .viewer import ViewerSink
 
-        address = parse_address(choices.viewer, "--viewer", DEFAULT_VIEWER)
+        address = parse_address(choices.viewer, "--viewer", DEFAULT_VIEWER, any_port=True)
         sinks.append(ViewerSink(body, address.host, address.port, options=choices.export_options()))
     return sinks

@@ -108,7 +108,7 @@ class CaptureOptions:
         object.__setattr__(self, "device", self.device.lower())
         check_subject(self.subject)
         if self.viewer is not None:
-            parse_address(self.viewer, "--viewer", DEFAULT_VIEWER)
+            parse_address(self.viewer, "--viewer", DEFAULT_VIEWER, any_port=True)
         self.camera_options()
         self.export_options()
         if self.threads is not None and self.threads < 1:
@@ -151,7 +151,7 @@ class CaptureOptions:
         if self.vmc_face not in FACES:
             raise UsageError(f"--vmc-face takes one of {', '.join(FACES)}; found {self.vmc_face!r}.")
         if self.websocket is not None:
-            parse_address(self.websocket, "--websocket", DEFAULT_WEBSOCKET)
+            parse_address(self.websocket, "--websocket", DEFAULT_WEBSOCKET, any_port=True)
         if self.websocket_token is not None:
             check_token(self.websocket_token)
             if self.websocket is None:

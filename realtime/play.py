@@ -37,7 +37,7 @@ def play_take(
     """
     check_speed(speed)
     address, choices, display = (
-        parse_address(viewer, "--viewer", DEFAULT_VIEWER),
+        parse_address(viewer, "--viewer", DEFAULT_VIEWER, any_port=True),
         CaptureOptions(**options),
         Display(show),
     )

@@ -225,7 +225,7 @@ def test_one_take_that_fails_stops_none_of_the_others(stages, tmp_path, monkeypa
 
 def test_without_a_window_the_user_is_told_what_else_there_is(stages, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(capture, "why_no_screen", lambda: "there is no display here")
-    monkeypatch.setattr(capture, "fallback_viewer", lambda choices: (choices, "Watch at http://127.0.0.1:8080"))
+    monkeypatch.setattr(capture, "fallback_viewer", lambda choices: choices)
     result = capture_webcam(0, show=True, window=True, max_frames=3, record=True, out=tmp_path)
     assert len(result.takes) == 1
-    assert "No window: there is no display here. Watch at http://127.0.0.1:8080" in capsys.readouterr().out
+    assert "No window: there is no display here. Watch in a browser instead." in capsys.readouterr().out

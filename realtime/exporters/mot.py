@@ -55,7 +55,8 @@ def export(ready: Prepared, path: Path) -> None:
     name = re.sub(r"[^\w.-]+", "_", ready.name) or "take"  # OpenSim refuses names with blanks and slashes
     model = body_to_osim(name, ready.rest_joints_m, bone_ends(ready.body), body_markers(ready.body))
     lines = mot_lines(name, COLUMNS, even_times_s(ready), take_coordinates(ready))
-    with atomic_path(path) as part, atomic_path(path.with_suffix(MODEL_SUFFIX)) as model_part:
+    # The inner file takes its name first: no model stays alone.
+    with atomic_path(path.with_suffix(MODEL_SUFFIX)) as model_part, atomic_path(path) as part:
         model_part.write_bytes(model.encode("utf-8"))
         with part.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{line}\n" for line in lines)

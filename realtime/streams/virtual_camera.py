@@ -163,7 +163,7 @@ class VirtualCamera:
 
     def __call__(self, frame: Frame | None, proxies: Proxies | None, motion: MotionFrame | None) -> None:
         """Take the newest frame; a take that is played again has no pictures."""
-        if not frame.image_rgb.size:
+        if frame is None or proxies is None or not frame.image_rgb.size:
             return
         with self._changed:
             self._newest = (frame, proxies, motion)
