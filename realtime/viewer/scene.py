@@ -36,7 +36,6 @@ class Scene:
         self._shapes = Shapes(body)
         self._weights = top_weights(np.asarray(body.weights))
         self._mesh: viser.MeshSkinnedHandle | None = None
-        self._meshes = 0
         self._frustum: viser.CameraFrustumHandle | None = None
         self._lens: tuple[float, float] | None = None
         self._first: MotionFrame | None = None
@@ -84,16 +83,15 @@ class Scene:
 
     def _pose(self, motion: MotionFrame) -> None:
         colour, opacity = (PRESENT_RGB, None) if motion.present else (HELD_RGB, HELD_OPACITY)
-        if self._shapes.update(motion.betas) or self._mesh is None:
-            rest, old = rest_bones(self._shapes.shaped), self._mesh
-            self._meshes += 1
+        self._shapes.update(motion.betas)
+        if self._mesh is None:
+            # Once and for all: a browser loses the bones of a mesh that takes another's place. Where the shape changes
+            # later, the bones stand at its joints and only the flesh is that of the first one.
+            rest = rest_bones(self._shapes.shaped)
             self._mesh = self._server.scene.add_mesh_skinned(
-                # Under a name of its own: a mesh in place of another of the same name loses its bones in the browser.
-                f"/body/{self._meshes}", np.asarray(self._shapes.shaped.vertices_m()), self._body.faces,
-                bone_wxyzs=rest.wxyz, bone_positions=rest.positions_m, skin_weights=self._weights, color=colour, opacity=opacity,
+                "/body", np.asarray(self._shapes.shaped.vertices_m()), self._body.faces, bone_wxyzs=rest.wxyz,
+                bone_positions=rest.positions_m, skin_weights=self._weights, color=colour, opacity=opacity,
             )  # fmt: skip
-            if old is not None:
-                old.remove()
         if self._mesh.opacity != opacity:
             self._mesh.color, self._mesh.opacity = colour, opacity
         posed = self._shapes.shaped.with_pose(np.asarray(motion.poses), np.asarray(motion.trans_m))
