@@ -33,7 +33,7 @@ from hmcap.realtime.viewer import Playback, Viewer, ViewerSink
 from hmcap.realtime.viewer.export import export_bytes
 from hmcap.realtime.viewer.footage import Footage
 from hmcap.realtime.viewer.server import same_origin
-from hmcap.realtime.viewer.skin import Shapes, top_weights
+from hmcap.realtime.viewer.skin import top_weights
 from hmcap.realtime.viewer.view import FOV_RAD, front_view
 from hmcap.realtime.watching import Running
 from scipy.spatial.transform import Rotation
@@ -168,13 +168,14 @@ def test_feet_that_touch_light_up_where_they_stand(viewer):
     assert all(mark.visible and 0 < mark.position[1] < 0.05 for mark in viewer.scene._marks)
 
 
-def test_a_shape_that_hardly_changes_needs_no_new_mesh():
-    shapes = Shapes(load_body())
-    betas = np.array([0.3, -0.5, 0.2])
-    assert shapes.update(betas)
-    assert not shapes.update(betas)
-    assert not shapes.update(betas + 0.001)
-    assert shapes.update(betas + 2)
+def test_a_shape_that_changes_moves_the_bones_to_its_joints_and_keeps_the_mesh(viewer):
+    viewer.scene.show(moving_frame(0))
+    mesh = viewer.scene._mesh
+    taller = dataclasses.replace(moving_frame(1), betas=np.array([2.0, 1.0, 0.0]))
+    viewer.scene.show(taller)
+    assert viewer.scene._mesh is mesh
+    joints_m = load_body().with_shape(taller.betas).with_pose(taller.poses, taller.trans_m).joints_m
+    assert np.abs(np.array([b.position for b in mesh.bones]) - joints_m).max() < 1e-5
 
 
 @pytest.mark.parametrize("aspect", [390 / 844, 1280 / 800])

@@ -83,7 +83,10 @@ class Scene:
 
     def _pose(self, motion: MotionFrame) -> None:
         colour, opacity = (PRESENT_RGB, None) if motion.present else (HELD_RGB, HELD_OPACITY)
-        if self._shapes.update(motion.betas) or self._mesh is None:
+        self._shapes.update(motion.betas)
+        if self._mesh is None:
+            # Once and for all: a browser loses the bones of a mesh that takes another's place. Where the shape changes
+            # later, the bones stand at its joints and only the flesh is that of the first one.
             rest = rest_bones(self._shapes.shaped)
             self._mesh = self._server.scene.add_mesh_skinned(
                 "/body", np.asarray(self._shapes.shaped.vertices_m()), self._body.faces, bone_wxyzs=rest.wxyz,

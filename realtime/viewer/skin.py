@@ -41,28 +41,15 @@ def rest_bones(shaped: ShapedBody) -> BonePoses:
 
 
 class Shapes:
-    """The shape of the body that is shown; lets small changes pass, since each costs a whole mesh.
-
-    A live capture refines the shape from frame to frame. Between two meshes, the bones stand where the newest shape has
-    its joints, and only the flesh around them is that of the last mesh.
-    """
-
-    CHANGE_M = 0.004
-    """Least movement of a joint of the rest body that is worth a new mesh."""
+    """The body in the shape of the newest frame; a live capture refines it from frame to frame."""
 
     def __init__(self, model: BodyModel) -> None:
         self._model = model
         self._betas: np.ndarray | None = None
-        self._shown_m: np.ndarray | None = None
         self.shaped = model.with_shape()
 
-    def update(self, betas: np.ndarray) -> bool:
-        """Take the betas (B,) of a frame; True when a new mesh is worth its while."""
+    def update(self, betas: np.ndarray) -> None:
+        """Take the betas (B,) of a frame."""
         if self._betas is None or not np.array_equal(betas, self._betas):
             self._betas = np.array(betas)
             self.shaped = self._model.with_shape(self._betas)
-        joints_m = np.asarray(self.shaped.joints_m)
-        if self._shown_m is not None and np.abs(joints_m - self._shown_m).max() < self.CHANGE_M:
-            return False
-        self._shown_m = joints_m
-        return True
