@@ -10,6 +10,7 @@ from pathlib import Path
 from ..models.body import BodyModel, load_body
 from ..models.camera import Camera
 from ..models.errors import HmcapError
+from ..models.expression import with_expressions
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
 from ..models.solver.settings import SolverSettings
@@ -19,7 +20,7 @@ from .interrupts import Interrupts
 from .journal import TakeWriter, with_measured_fps, write_take
 from .live_outputs import open_live_outputs
 from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
-from .motion import Solve, SolverMotion
+from .motion import MotionWithFace, Solve, SolverMotion
 from .options import CaptureOptions, options_from_settings
 from .outputs import Outputs, write_files, write_report
 from .pacing import Paced
@@ -134,7 +135,8 @@ class Run:
         return self._recorded(sinks, motion, show)
 
     def _live_motion(self) -> MotionStage:
-        return self.parts.motion or self.motion.live(self.camera, self.choices.solver_settings(), self.body)
+        stage = self.parts.motion or self.motion.live(self.camera, self.choices.solver_settings(), self.body)
+        return MotionWithFace(stage) if self.choices.face else stage
 
     def _recorded(
         self, sinks: list[Sink], motion: MotionStage | None, window: LiveWindow | None = None
@@ -245,7 +247,7 @@ def solve_all(
     solve: Solve,
     display: Display,
 ) -> list[MotionFrame]:
-    """The motion of a whole take, with a progress bar."""
+    """The motion of a whole take, face included where it was captured, with a progress bar."""
     with display.stage("solve", len(proxies)) as progress:
 
         def advance(share: float) -> None:
@@ -253,7 +255,7 @@ def solve_all(
 
         motion = solve(proxies, camera, settings=settings, model=body, progress=advance)
         progress.update(len(proxies))
-        return motion
+        return with_expressions(motion, proxies)
 
 
 def _opens_again(source: Source) -> str:

@@ -1,10 +1,11 @@
 """The body of a take, posed frame by frame for drawing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...models.body import BodyModel, ShapedBody, load_body
+from ...models.face import ARKIT_NAMES
 from ...models.markers import contact_rig
 from ...models.motion import MotionFrame
 
@@ -22,10 +23,14 @@ class Posed:
 
 
 class Figure:
-    """Poses one body model; keeps the shape it used last, since that seldom changes within a take."""
+    """Poses one body model; keeps the shape it used last, since that seldom changes within a take.
+
+    The face of a frame is shown by a body that has those face shapes; another one's stays neutral.
+    """
 
     def __init__(self, model: BodyModel | None = None) -> None:
         self._model = load_body() if model is None else model
+        self._has_face = self._model.expression_names == ARKIT_NAMES
         self.faces = self._model.faces
         """(F, 3) int triangles."""
         self._betas: np.ndarray | None = None
@@ -35,7 +40,11 @@ class Figure:
         if self._betas is None or not np.array_equal(self._betas, frame.betas):
             self._betas = np.array(frame.betas)
             self._shaped: ShapedBody = self._model.with_shape(self._betas)
-        posed = self._shaped.with_pose(np.asarray(frame.poses), np.asarray(frame.trans_m))
+        shaped = self._shaped
+        if skin and self._has_face and frame.expression.any():
+            # The joints are those of the neutral face, as in every export.
+            shaped = replace(shaped, expression=frame.expression)
+        posed = shaped.with_pose(np.asarray(frame.poses), np.asarray(frame.trans_m))
         feet = contact_rig(self._model).in_world_m(posed)
         vertices = posed.skin().vertices_m if skin else np.empty((0, 3))
         return Posed(np.asarray(posed.joints_m), np.asarray(feet), np.asarray(vertices))
