@@ -5,6 +5,7 @@ import math
 from types import SimpleNamespace
 
 import cv2
+import hmcap.realtime.run as capture_run
 import numpy as np
 import pytest
 from hmcap.engines import open_engine, registry
@@ -31,14 +32,16 @@ from hmcap.engines.landmarks.face import (
 from hmcap.engines.landmarks.geometry import Roi
 from hmcap.engines.landmarks.networks import Body
 from hmcap.models.body import load_body
+from hmcap.models.camera import Camera
 from hmcap.models.expression import ExpressionSettings, LiveExpression, expression_of_take, with_expressions
 from hmcap.models.face import ARKIT_NAMES
 from hmcap.models.proxies import BLAZEPOSE_NAMES, Proxies
-from hmcap.realtime import capture_video, read_take
+from hmcap.realtime import capture_video, capture_webcam, read_take, sources_webcam
 from hmcap.realtime.motion import MotionWithFace
 from hmcap.realtime.options import CaptureOptions
 from hmcap.realtime.overlay import Figure
 from hmcap.realtime.run import Parts
+from hmcap.realtime.sinks import RecentFrames
 
 RNG = np.random.default_rng(11)
 TURNS = [0.0, 0.4, -1.1, math.pi / 2, 3.0]
@@ -421,6 +424,22 @@ def test_the_face_is_off_unless_asked_for(tmp_path):
     assert not any("face" in name for name, _ in result.report.rows())
     with np.load(tmp_path / "plain.npz") as npz:
         assert not any("expression" in key for key in npz)
+
+
+def test_a_live_capture_carries_the_face_too(tmp_path, monkeypatch):
+    from test_cli import FakeCamera, stand
+
+    monkeypatch.setattr(sources_webcam.cv2, "VideoCapture", FakeCamera)
+    live = SimpleNamespace(together=False, push_all=lambda new: stand(new, Camera(64, 48, 60, 60, 32, 24, (), "test")))
+    recorded = []
+    monkeypatch.setattr(capture_run, "RecentFrames", lambda: recorded.append(RecentFrames()) or recorded[0])
+    parts = Parts(landmarks=Seeing(), motion=live, solve=lambda proxies, camera, **_: stand(proxies, camera))
+    capture_webcam(0, parts=parts, face=True)
+    (frames,) = recorded
+    straight = LiveExpression()
+    expected = [straight.push(p.face, p.stamp_s) for p in frames.proxies]
+    assert len(expected) > 0
+    np.testing.assert_array_equal([m.expression for m in frames.motion], expected)
 
 
 def test_the_figure_shows_the_face_and_leaves_the_joints():
