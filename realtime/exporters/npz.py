@@ -48,21 +48,18 @@ def track_to_arrays(track: Track, fps: float, up: str) -> dict[str, np.ndarray]:
     face: dict[str, np.ndarray] = {}
     if track.expression.shape[1]:
         face = {"expression": track.expression.astype(np.float32), "expression_names": np.array(ARKIT_NAMES)}
-    return (
-        arrays
-        | face
-        | {
-            "present": track.present,
-            "measured": track.measured,
-            "contact_names": np.array(CONTACT_POINTS),
-            "group_names": np.array(GROUP_NAMES),
-            "num_betas": np.array(track.betas.size),
-            "gender": np.array("neutral"),
-            "surface_model_type": np.array("smplx"),
-            "up_axis": np.array(up),
-            "flat_hand_mean": np.array(True),
-        }
-    )
+    labels = {
+        "present": track.present,
+        "measured": track.measured,
+        "contact_names": np.array(CONTACT_POINTS),
+        "group_names": np.array(GROUP_NAMES),
+        "num_betas": np.array(track.betas.size),
+        "gender": np.array("neutral"),
+        "surface_model_type": np.array("smplx"),
+        "up_axis": np.array(up),
+        "flat_hand_mean": np.array(True),
+    }
+    return {**arrays, **face, **labels}
 
 
 def save_npz(arrays: dict[str, np.ndarray], path: str | Path) -> None:
