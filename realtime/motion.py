@@ -1,14 +1,17 @@
 """The motion stage of a run: the trained networks, or the classical solver; whole takes and live."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from ..models.body import BodyModel
 from ..models.camera import Camera
 from ..models.errors import HmcapError
+from ..models.expression import LiveExpression
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
 from ..models.solver.settings import SolverSettings
@@ -86,6 +89,29 @@ class SolverMotion:
         from ..models.solver import LiveSolver
 
         return LiveSolver(camera, settings, model=model)
+
+
+class MotionWithFace:
+    """A live motion stage whose frames carry the expression of the face too."""
+
+    def __init__(self, stage: MotionStage) -> None:
+        self._stage, self._expression = stage, LiveExpression()
+        self._of: dict[int, np.ndarray] = {}  # by frame number: with a look-ahead, motion is of earlier frames
+
+    @property
+    def together(self) -> bool:
+        """Whether several frames at once take less time than one by one."""
+        return self._stage.together
+
+    def push_all(self, proxies: Sequence[Proxies]) -> list[MotionFrame]:
+        """Motion of each of the newest frames."""
+        motion = self._stage.push_all(proxies)
+        for one in proxies:
+            self._of[one.index] = self._expression.push(one.face, one.stamp_s)
+        frames = [replace(m, expression=self._of[m.index]) for m in motion]
+        for index in [i for i in self._of if i < min((m.index for m in motion), default=0)]:
+            del self._of[index]
+        return frames
 
 
 @dataclass(frozen=True, slots=True)

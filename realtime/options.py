@@ -53,6 +53,8 @@ class CaptureOptions:
     """Landmark network of your own for the body, under the name that ``hmcap models add`` gave it."""
     hand_network: str | None = None
     """The same for the hands."""
+    face: bool = False
+    """Capture the face too: the weights of 52 face shapes in every frame."""
 
     motion: str = DEFAULT_MOTION
     """What turns landmarks into motion: ``networks`` (trained) or ``solver`` (classical)."""
@@ -194,6 +196,7 @@ class CaptureOptions:
             "threads",
             "body_network",
             "hand_network",
+            "face",
             "precision",
             "motion",
             "look_ahead",

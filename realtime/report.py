@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..models.body import BodyModel
+from ..models.expression import is_seen
 from ..models.markers import contact_rig, sole_rig
 from ..models.motion import MotionFrame
 from ..models.skeleton import NUM_BODY_JOINTS
@@ -56,6 +57,8 @@ class Report:
     """Stage -> frames a second that it alone could do."""
     warnings: tuple[str, ...] = ()
     """What went wrong without stopping the run."""
+    face_percent: float | None = None
+    """Share of frames in which the face was seen; None where it was not captured."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and the take; figures that are None stay None."""
@@ -74,6 +77,8 @@ class Report:
             ("reprojection error", _figure(self.reprojection_percent, "{:.2f} % of body height (median)")),
             ("camera", self.camera),
         ]
+        if self.face_percent is not None:
+            rows.insert(3, ("face visible", f"{self.face_percent:.1f} %"))
         rows += [(f"engine {name}", engine) for name, engine in self.engines.items()]
         rows += [(f"speed {name}", f"{fps:.1f} fps") for name, fps in self.stage_fps.items()]
         return rows + [("note", text) for text in self.warnings]
@@ -102,7 +107,14 @@ def summarise(take: Take, stats: RunStats | None = None, warnings: tuple[str, ..
         engines=engines,
         stage_fps=stats.stage_fps() if stats else (old_stage_fps if isinstance(old_stage_fps, dict) else {}),
         warnings=warnings or tuple(map(str, old_warnings if isinstance(old_warnings, list) else ())),
+        face_percent=_face_percent(take),
     )
+
+
+def _face_percent(take: Take) -> float | None:
+    if not any(len(p.face) for p in take.proxies):
+        return None
+    return 100 * sum(is_seen(p.face) for p in take.proxies) / len(take.proxies)
 
 
 def motion_figures(motion: tuple[MotionFrame, ...], body: BodyModel, fps: float) -> dict[str, float | None]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..models.body import BodyModel, load_body
 from ..models.camera import Camera
 from ..models.errors import HmcapError
+from ..models.expression import with_expressions
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
 from ..models.solver.settings import SolverSettings
@@ -22,7 +23,7 @@ from .journal import TakeWriter, read_part, read_take, with_measured_fps, write_
 from .live_outputs import open_live_outputs
 from .locks import is_open
 from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
-from .motion import Solve, SolverMotion
+from .motion import MotionWithFace, Solve, SolverMotion
 from .options import CaptureOptions, options_from_settings
 from .outputs import Outputs, numbered, write_files, write_report
 from .pacing import Paced
@@ -179,7 +180,8 @@ class Run:
             watcher.release()
 
     def _live_motion(self) -> MotionStage:
-        return self.parts.motion or self.motion.live(self.camera, self.choices.solver_settings(), self.body)
+        stage = self.parts.motion or self.motion.live(self.camera, self.choices.solver_settings(), self.body)
+        return MotionWithFace(stage) if self.choices.face else stage
 
     def _recorded(self, sinks: list[Sink], motion: MotionStage | None) -> CaptureResult:
         """A run over a file, which always keeps a take."""
@@ -317,7 +319,7 @@ def solve_all(
     solve: Solve,
     display: Display,
 ) -> list[MotionFrame]:
-    """The motion of a whole take, with a progress bar."""
+    """The motion of a whole take, face included where it was captured, with a progress bar."""
     with display.stage("solve", len(proxies)) as progress:
 
         def advance(share: float) -> None:
@@ -325,7 +327,7 @@ def solve_all(
 
         motion = solve(proxies, camera, settings=settings, model=body, progress=advance)
         progress.update(len(proxies))
-        return motion
+        return with_expressions(motion, proxies)
 
 
 def _stopped_at_once(kept: list[str]) -> KeyboardInterrupt:

@@ -33,6 +33,7 @@ def open_landmarks(choices: CaptureOptions) -> LandmarkStage:
         subject=choices.subject,
         body_network=choices.body_network,
         hand_network=choices.hand_network,
+        face=choices.face,
     )
 
 

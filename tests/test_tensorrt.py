@@ -485,10 +485,10 @@ def test_engines_built_ahead_are_those_that_a_capture_opens(monkeypatch):
         "hmcap.engines.backends.choose_backend",
         lambda name, device: builds if name == "tensorrt_rtx" else choose_backend(name, device),
     )
-    stage.LandmarkStage.open(backend="tensorrt_rtx", device="cuda")
+    stage.LandmarkStage.open(backend="tensorrt_rtx", device="cuda", face=True)
     open_networks(backend="tensorrt_rtx", device="cuda", live=True)
     ahead = {
         (p.name, None if profile is None else profile.name, out) for _, p, profile, out in engines_ahead.networks()
     }
     assert asked == ahead
-    assert len(ahead) == 7
+    assert len(ahead) == 9

@@ -20,7 +20,12 @@ from hypothesis import strategies as st
 
 # --- whole networks on real frames -----------------------------------------------------------------------------------
 
-CROPS = {"image": (200, 1280, 0, 1080), "person": (250, 1150, 150, 1050), "hand": (520, 700, 540, 720)}
+CROPS = {
+    "image": (200, 1280, 0, 1080),
+    "person": (250, 1150, 150, 1050),
+    "hand": (520, 700, 540, 720),
+    "head": (330, 470, 520, 660),
+}
 """Rows and columns of a 1920 x 1080 frame of the sample clip that each kind of network gets."""
 NETWORKS = {
     "pose_detection": ("image", -1.0),
@@ -28,6 +33,7 @@ NETWORKS = {
     "palm_detection_full": ("person", 0.0),
     "hand_recrop": ("hand", 0.0),
     "hand_landmark_full": ("hand", 0.0),
+    "face_landmark": ("head", 0.0),
 }
 """Network -> its crop, and the number that black is mapped to (white is 1)."""
 TOLERANCE = {("pose_landmark_full", "Identity_2"): 2e-3}
@@ -297,6 +303,11 @@ CASES: dict[str, tuple[int, Any, list[T | None], T]] = {
     "exp": (47, NONE, [X], SAME),
     "neg": (59, NONE, [X], SAME),
     "abs": (101, NONE, [X], SAME),
+    "sum": (74, (27, {}), [X, const([1, 2], I32)], T((1, 4))),
+    "sum kept": (74, (27, {0: ("bool", True)}), [T((2, 5, 3)), const([-1], I32)], T((2, 5, 1))),
+    "rsqrt": (76, NONE, [const(RNG.uniform(0.1, 4, (5,)))], T((5,))),
+    "squared difference": (99, (76, {}), [X, weights(4)], SAME),
+    "squared difference of two inputs": (99, (76, {}), [T((3, 4)), T((3, 1))], T((3, 4))),
     "sqrt": (75, NONE, [const(RNG.uniform(0, 4, (5,)))], T((5,))),
     "hard swish": (117, NONE, [X], SAME),
     "leaky relu": (98, (75, {0: ("f32", 0.3)}), [X], SAME),

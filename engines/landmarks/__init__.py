@@ -1,9 +1,10 @@
 """The landmark stage: from an RGB frame to the 67 proxy joints of one person.
 
 Works on the raw networks of MediaPipe's Holistic pipeline (Apache-2.0): pose_detection, pose_landmark, hand_recrop and
-hand_landmark. The palm detector is not needed, because the body landmarks say where the hands are.
+hand_landmark. The palm detector is not needed: the body landmarks say where the hands are. The face, where it is asked
+for, takes the two networks of its Face Landmarker.
 """
 
-from .stage import DEFAULT_MODELS, MODULES, LandmarkStage, Sighting
+from .stage import DEFAULT_MODELS, FACE_MODELS, MODULES, LandmarkStage, Sighting
 
-__all__ = ["DEFAULT_MODELS", "MODULES", "LandmarkStage", "Sighting"]
+__all__ = ["DEFAULT_MODELS", "FACE_MODELS", "MODULES", "LandmarkStage", "Sighting"]

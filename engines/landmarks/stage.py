@@ -1,10 +1,8 @@
 """The landmark stage: one frame in, the 67 proxies of one person out."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from ...models.errors import HmcapError
 from ...models.proxies import Proxies
 from ..backends import open_engine
 from ..base import Engine, Profile
+from .face import FACE_OUTPUTS, FaceReader
 from .geometry import Roi
 from .hands import HandTracker
 from .mapping import to_proxies
@@ -30,6 +29,7 @@ from .networks import (
     thumbnail,
 )
 from .sides import SideKeeper
+from .timing import timed
 from .tracking import PRESENCE_THRESHOLD, PersonTrack, Subject, check_subject, choose_subject, is_cut, reacquire
 
 MODULES = ("pose_detection", "pose_landmark", "hand_recrop", "hand_landmark")
@@ -43,8 +43,10 @@ DEFAULT_MODELS: dict[str, str] = {
 }
 """Module -> name in the model registry."""
 
+FACE_MODELS: dict[str, str] = {"face_landmark": "face_landmark", "face_blendshapes": "face_blendshapes"}
+"""The same for the two modules of the face, which run only where it is asked for."""
 
-OUTPUTS: dict[str, tuple[int, ...]] = {"pose_landmark": BODY_OUTPUTS}
+OUTPUTS: dict[str, tuple[int, ...]] = {"pose_landmark": BODY_OUTPUTS, "face_landmark": FACE_OUTPUTS}
 """Module -> positions of the outputs that are used, where those are not all."""
 HAND_PAIR = "hand_landmark_pair"
 """Key of the engine that runs both hands in one call; on a CPU that gains nothing, and there is none."""
@@ -69,14 +71,6 @@ class Sighting:
     """Module name -> seconds it took in this frame, crop and decoding included; only those that ran."""
 
 
-@contextmanager
-def timed(module: str, times_s: dict[str, float]) -> Iterator[None]:
-    """Add the time that the block takes to ``times_s``."""
-    started = time.perf_counter()
-    yield
-    times_s[module] = times_s.get(module, 0.0) + time.perf_counter() - started
-
-
 class LandmarkStage:
     """Finds one person, follows them, and measures body and both hands.
 
@@ -95,15 +89,16 @@ class LandmarkStage:
         hand: HandModule | None = None,
         side_by_side: bool = False,
     ) -> None:
-        """``engines``: one for each of :data:`MODULES`, and perhaps one for :data:`HAND_PAIR`; ``body`` and ``hand``
-        stand for the modules pose_landmark and hand_landmark, which then need none. ``side_by_side``: the engine for
-        hands takes two calls at the same time."""
+        """``engines``: one for each of :data:`MODULES`, and perhaps one for :data:`HAND_PAIR` and both of
+        :data:`FACE_MODELS`, with which the face is measured too; ``body`` and ``hand`` stand for the modules
+        pose_landmark and hand_landmark, which then need none. ``side_by_side``: the engine for hands takes two calls at
+        the same time."""
         own = {"pose_landmark": body, "hand_landmark": hand}
         engines = {**engines, **{m: module.engine for m, module in own.items() if module is not None}}
         missing = [m for m in MODULES if m not in engines]
         if missing:
             raise HmcapError(f"Expected an engine for each of {', '.join(MODULES)}; missing: {', '.join(missing)}.")
-        self.engines = {m: engines[m] for m in (*MODULES, HAND_PAIR) if m in engines}
+        self.engines = {m: engines[m] for m in (*MODULES, HAND_PAIR, *FACE_MODELS) if m in engines}
         self._subject = check_subject(subject)
         self._detect = PersonDetector(self.engines["pose_detection"])
         self._body = body or BodyNetwork(self.engines["pose_landmark"])
@@ -111,6 +106,10 @@ class LandmarkStage:
         one = hand or HandNetwork(self.engines["hand_landmark"])
         helper = ThreadPoolExecutor(1, "hmcap-hand") if side_by_side else None
         self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), one, pair, helper)
+        with_face = FACE_MODELS.keys() <= self.engines.keys()
+        self._face = FaceReader(*(self.engines[m] for m in FACE_MODELS)) if with_face else None
+        # The hands of a frame take about as long: beside them, the face costs no time where a core is free.
+        self._beside = ThreadPoolExecutor(1, "hmcap-face")
         self.reset()
 
     @classmethod
@@ -125,8 +124,9 @@ class LandmarkStage:
         subject: Subject = "largest",
         body_network: str | None = None,
         hand_network: str | None = None,
+        face: bool = False,
     ) -> "LandmarkStage":
-        """Open the four networks.
+        """Open the four networks, and the two of the face with ``face``.
 
         ``models`` replaces single entries of :data:`DEFAULT_MODELS`: module name -> registry name, or path of a file.
         ``body_network`` and ``hand_network``: names of networks of the user's (``hmcap models add``) with one of the
@@ -135,10 +135,11 @@ class LandmarkStage:
         """
         from ..registry import REGISTRY, fetch, resolve
 
-        chosen = {**DEFAULT_MODELS, **(models or {})}
-        unknown = [m for m in chosen if m not in MODULES]
+        known = {**DEFAULT_MODELS, **(FACE_MODELS if face else {})}
+        chosen = {**known, **(models or {})}
+        unknown = [m for m in chosen if m not in known]
         if unknown:
-            raise HmcapError(f"Unknown module {', '.join(unknown)}: expected some of {', '.join(MODULES)}.")
+            raise HmcapError(f"Unknown module {', '.join(unknown)}: expected some of {', '.join(known)}.")
         body = None if body_network is None else find_network(body_network, "body")
         hand = None if hand_network is None else find_network(hand_network, "hand")
         for module, own in (("pose_landmark", body), ("hand_landmark", hand)):
@@ -181,6 +182,8 @@ class LandmarkStage:
         self._track = PersonTrack()
         self._sides = SideKeeper()
         self._hands.reset()
+        if self._face is not None:
+            self._face.reset()
         self._last_picture: np.ndarray | None = None  # thumbnail of the last frame in which the person was seen
 
     def __call__(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> Proxies:
@@ -210,17 +213,23 @@ class LandmarkStage:
         return Sighting(image_rgb, index, stamp_s, body, cut, times_s)
 
     def hands(self, seen: Sighting) -> Proxies:
-        """The second half of a call: both hands of the body that was seen. Its times are added to those of ``seen``."""
+        """The second half of a call: both hands of the body that was seen, and its face where that is asked for. Its
+        times are added to those of ``seen``."""
         size_px = (seen.image_rgb.shape[1], seen.image_rgb.shape[0])
         if seen.cut or seen.body is None:
             self._hands.reset()
+        face = None
+        if self._face is not None:
+            face = self._beside.submit(self._face, seen.image_rgb, seen.body, seen.times_s, cut=seen.cut)
         if seen.body is None:
-            return Proxies.absent(seen.index, seen.stamp_s, size_px)
-        with timed("hand_recrop", seen.times_s):
-            regions = self._hands.regions(seen.image_rgb, seen.body)
-        with timed("hand_landmark", seen.times_s):
-            hands = self._hands.landmarks(seen.image_rgb, seen.body, regions)
-        return to_proxies(seen.index, seen.stamp_s, size_px, seen.body, hands)
+            proxies = Proxies.absent(seen.index, seen.stamp_s, size_px)
+        else:
+            with timed("hand_recrop", seen.times_s):
+                regions = self._hands.regions(seen.image_rgb, seen.body)
+            with timed("hand_landmark", seen.times_s):
+                hands = self._hands.landmarks(seen.image_rgb, seen.body, regions)
+            proxies = to_proxies(seen.index, seen.stamp_s, size_px, seen.body, hands)
+        return proxies if face is None else replace(proxies, face=face.result())
 
     def _measure(self, image: np.ndarray, roi: Roi, times_s: dict[str, float]) -> Body | None:
         with timed("pose_landmark", times_s):

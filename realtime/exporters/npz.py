@@ -1,9 +1,10 @@
-"""SMPL-X motion in the layout of AMASS, plus what AMASS has no place for (contact, confidence, camera)."""
+"""SMPL-X motion in the layout of AMASS, plus what AMASS has no place for (contact, confidence, camera, face)."""
 
 from pathlib import Path
 
 import numpy as np
 
+from ...models.face import ARKIT_NAMES
 from ...models.motion import GROUP_NAMES
 from ...models.skeleton import BODY, CONTACT_POINTS, EYES, JAW, LEFT_HAND, RIGHT_HAND
 from .files import atomic_path
@@ -44,7 +45,10 @@ def track_to_arrays(track: Track, fps: float, up: str) -> dict[str, np.ndarray]:
     # Probabilities and percentages need no more than single precision.
     for key in ("contact", "confidence", "reprojection_error"):
         arrays[key] = getattr(track, key).astype(np.float32)
-    return arrays | {
+    face: dict[str, np.ndarray] = {}
+    if track.expression.shape[1]:
+        face = {"expression": track.expression.astype(np.float32), "expression_names": np.array(ARKIT_NAMES)}
+    labels = {
         "present": track.present,
         "measured": track.measured,
         "contact_names": np.array(CONTACT_POINTS),
@@ -55,6 +59,7 @@ def track_to_arrays(track: Track, fps: float, up: str) -> dict[str, np.ndarray]:
         "up_axis": np.array(up),
         "flat_hand_mean": np.array(True),
     }
+    return {**arrays, **face, **labels}
 
 
 def save_npz(arrays: dict[str, np.ndarray], path: str | Path) -> None:
