@@ -14,6 +14,7 @@ from .journal import PART_SUFFIX, read_take
 from .motion import Solve
 from .options import CaptureOptions, parse_formats
 from .outputs import plan_outputs, write_files
+from .people import check_people
 from .progress import Display
 from .report import summarise
 from .run import CaptureResult, Parts, Run, solve_again
@@ -34,6 +35,7 @@ def capture_video(
     with open_source(
         video, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames
     ) as source:
+        check_people(choices.people, source.live)
         outputs = plan_outputs(source.name, _folder(video, source, choices), choices)
         outputs.check(*_input_files(source))
         if choices.overlay is not None and source.live:
@@ -58,6 +60,7 @@ def capture_webcam(
             "--overlay draws over footage that can be read again, which a webcam is not. Record the camera to a video "
             "file first and use --video, or watch the live window."
         )
+    check_people(choices.people, live=True)
     with open_source(
         webcam, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames
     ) as source:
@@ -102,7 +105,8 @@ def export_take(
             recorded = solve_again(recorded, path, final, display, solve)
         summary = summarise(recorded)
         files = write_files(recorded, outputs, export_options, footage, summary, display)
-    return CaptureResult(final if final.is_file() else path, summary, tuple(files), False)
+    kept = final if final.is_file() else path
+    return CaptureResult(kept, summary, tuple(files), False, (kept,))
 
 
 def _folder(video: str | Path | None, source: Source, choices: CaptureOptions) -> Path:

@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,14 @@ class Outputs:
     exports: dict[str, Path]
     overlay: Path | None
     report: Path | None
+    others: tuple["Outputs", ...] = ()
+    """The same for the second and later people of a run; the overlay shows all and stands with the first."""
 
     def check(self, *inputs: Path, take: bool = True) -> None:
         """Find out now that one of them cannot be written, or would overwrite the footage; makes missing folders."""
-        written = [p for p in (*self.exports.values(), self.overlay, self.report) if p is not None]
-        paths = [self.take, *written] if take else written
+        everybody = (self, *self.others)
+        written = [p for o in everybody for p in (*o.exports.values(), o.overlay, o.report) if p is not None]
+        paths = [*(o.take for o in everybody), *written] if take else written
         for path in paths:
             # An earlier take of the same name may be replaced: it is what a repeated capture writes.
             if path in written and any(_same(path, source) for source in inputs):
@@ -47,14 +51,24 @@ class Outputs:
 
 
 def plan_outputs(name: str, folder: Path, options: CaptureOptions) -> Outputs:
-    """The paths of a run: NAME.hmcap, NAME.bvh and so on in ``folder``."""
+    """The paths of a run: NAME.hmcap, NAME.bvh and so on in ``folder``; NAME_p1.hmcap, NAME_p2.hmcap, ... where several
+    people are asked for."""
     stem = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in name).strip(". ") or "take"
-    return Outputs(
-        folder / f"{stem}{SUFFIX}",
-        {f: folder / f"{stem}{EXPORTERS[f].suffix}" for f in options.export},
-        None if options.overlay is None else _video_path(Path(options.overlay).expanduser()),
-        None if options.report is None else Path(options.report).expanduser(),
-    )
+    overlay = None if options.overlay is None else _video_path(Path(options.overlay).expanduser())
+    report = None if options.report is None else Path(options.report).expanduser()
+
+    def paths(end: str, overlay: Path | None, others: tuple[Outputs, ...] = ()) -> Outputs:
+        return Outputs(
+            folder / f"{stem}{end}{SUFFIX}",
+            {f: folder / f"{stem}{end}{EXPORTERS[f].suffix}" for f in options.export},
+            overlay,
+            None if report is None else report.with_stem(report.stem + end),
+            others,
+        )
+
+    if options.people == 1:
+        return paths("", overlay)
+    return paths("_p1", overlay, tuple(paths(f"_p{k + 1}", None) for k in range(1, options.people)))
 
 
 def check_writable(folder: Path) -> None:
@@ -83,10 +97,17 @@ def _same(a: Path, b: Path) -> bool:
 
 
 def write_files(
-    take: Take, outputs: Outputs, options: ExportOptions, footage: str | Path, report: Report, display: Display
+    take: Take,
+    outputs: Outputs,
+    options: ExportOptions,
+    footage: str | Path,
+    report: Report,
+    display: Display,
+    *,
+    beside: Sequence[Take] = (),
 ) -> list[Path]:
     """Write what ``outputs`` names, and print the report; returns the files. One that fails stops none of the others:
-    its HmcapError is raised at the end."""
+    its HmcapError is raised at the end. ``beside``: takes of other people, whom the overlay shows too."""
     files: list[Path] = []
     failed: list[HmcapError] = []
     if outputs.exports:
@@ -107,7 +128,7 @@ def write_files(
             def advance(done: int, total: int) -> None:
                 progress.update(done, total)
 
-            written = write_overlay(take, footage, outputs.overlay, progress=advance)
+            written = write_overlay([take, *beside], footage, outputs.overlay, progress=advance)
         files.append(outputs.overlay)
         display.say(f"{written.renderer}: {outputs.overlay}")
         for warning in written.warnings:

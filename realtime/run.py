@@ -4,6 +4,7 @@ take, then the files are written."""
 import dataclasses
 import datetime
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from .motion import Solve, SolverMotion
 from .options import CaptureOptions, options_from_settings
 from .outputs import Outputs, write_files, write_report
 from .pacing import Paced
+from .people import record_people
 from .progress import Display
 from .report import Report, summarise
 from .sinks import JournalSink, RecentFrames
@@ -52,6 +54,8 @@ class CaptureResult:
     """Exports, overlay and report, in the order they were written."""
     interrupted: bool
     """True when Ctrl-C ended the capture early."""
+    takes: tuple[Path, ...] = ()
+    """Every take of the run, ``take`` first: one for each person."""
 
 
 class Run:
@@ -100,10 +104,11 @@ class Run:
     def file(self) -> CaptureResult:
         """Pass 1, pass 2, exports. Where somebody watches pass 1, the footage plays at its own rate, with the live
         motion."""
+        record = self._recorded if self.choices.people == 1 else partial(record_people, self)
         if not self.live_outputs:
-            return self._recorded([], None)
+            return record([], None)
         self.source = Paced(self.source)
-        return self._recorded(self.live_outputs, self._live_motion())
+        return record(self.live_outputs, self._live_motion())
 
     def live(self, window: bool) -> CaptureResult:
         """Capture with the live stage; then, if recorded, solve the whole take and export."""
@@ -122,7 +127,7 @@ class Run:
         if not (self.choices.record or self.choices.export):
             recent = RecentFrames()
             with Interrupts() as interrupts:
-                stats = self._pass_1([*sinks, recent], motion, interrupts, show)
+                stats = self.pass_1([*sinks, recent], motion, interrupts, show)
             header = with_measured_fps(self.header, [p.stamp_s for p in recent.proxies])
             take = Take(header, tuple(recent.proxies), tuple(recent.motion), None, 0)
             report = dataclasses.replace(
@@ -143,7 +148,7 @@ class Run:
         try:
             with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
                 journal = JournalSink(writer)
-                stats = self._pass_1([journal, *sinks], motion, interrupts, window)
+                stats = self.pass_1([journal, *sinks], motion, interrupts, window)
                 return self._finish(writer, journal, stats, interrupts)
         except KeyboardInterrupt as error:
             path = self.outputs.take
@@ -153,13 +158,14 @@ class Run:
                 else "stopped before anything was captured."
             ) from error
 
-    def _pass_1(
+    def pass_1(
         self,
         sinks: list[Sink],
         motion: MotionStage | None,
         interrupts: Interrupts,
         window: LiveWindow | None = None,
     ) -> RunStats:
+        """The capture itself: every frame of the source through the landmarks, and ``motion``, to the sinks."""
         loop = CaptureLoop(self.source, self.landmarks, sinks, motion)
 
         # Said from the loop's tick: a signal handler may have interrupted a write to the same stream.
@@ -189,6 +195,20 @@ class Run:
             self.header = with_measured_fps(self.header, [p.stamp_s for p in journal.proxies])
             writer.update_header(self.header)
         writer.flush()
+        self.check(writer, journal, stats)
+        motion = self.solve_all(journal.proxies)
+        for frame in motion:
+            writer.add_motion(frame, 1)
+        take = Take(self.header, tuple(journal.proxies), tuple(motion), None, 1)
+        report = summarise(take, stats, tuple(self.warnings))
+        writer.add_report(report.to_dict())
+        self.display.say(f"take: {writer.close()}")
+        export_options = self.choices.export_options()
+        files = write_files(take, self.outputs, export_options, self.header.source, report, self.display)
+        return CaptureResult(writer.path, report, tuple(files), interrupts.asked, (writer.path,))
+
+    def check(self, writer: TakeWriter, journal: JournalSink, stats: RunStats) -> None:
+        """Raise HmcapError where there was no frame, or nobody in any of them."""
         if not journal.proxies:
             writer.discard()
             raise HmcapError(
@@ -204,17 +224,16 @@ class Run:
                 "One person, upright and mostly in view, works best; for another part use --start and --end. The "
                 f"take is kept in {path}."
             )
+
+    def solve_all(self, proxies: list[Proxies]) -> list[MotionFrame]:
+        """The motion of a whole take."""
         settings = self.choices.solver_settings()
-        motion = solve_all(journal.proxies, self.camera, settings, self.body, self.solve, self.display)
-        for frame in motion:
-            writer.add_motion(frame, 1)
-        take = Take(self.header, tuple(journal.proxies), tuple(motion), None, 1)
-        report = summarise(take, stats, tuple(self.warnings))
-        writer.add_report(report.to_dict())
-        self.display.say(f"take: {writer.close()}")
-        export_options = self.choices.export_options()
-        files = write_files(take, self.outputs, export_options, self.header.source, report, self.display)
-        return CaptureResult(writer.path, report, tuple(files), interrupts.asked)
+        return solve_all(proxies, self.camera, settings, self.body, self.solve, self.display)
+
+    def warn(self, text: str) -> None:
+        """Say what went wrong without stopping the run, now and in the report."""
+        self.warnings.append(text)
+        self.display.say(f"Warning: {text}")
 
 
 def solve_again(take: Take, path: Path, final: Path, display: Display, solve: Solve | None) -> Take:

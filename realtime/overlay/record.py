@@ -1,10 +1,9 @@
 """The overlay video of a take: the source again, with the captured body over it."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,17 +15,20 @@ from ..exporters.files import atomic_path
 from ..exporters.prepare import take_body
 from ..frames import Frame, Source
 from ..sources import SAMPLES, open_source
+from ..take import Take
 from .choose import open_renderer
 from .figure import Figure
-from .mesh import MeshRenderer
+from .mesh import SKIN, MeshRenderer
 from .skeleton import draw_contact, draw_proxies, draw_skeleton, draw_text
 from .video import VideoWriter, first_picture_s
 
-if TYPE_CHECKING:
-    from ..take import Take
-
 STYLES = ("mesh", "skeleton")
 MAX_SIDE_PX = 1920
+COLOURS = (
+    SKIN, (236, 158, 108), (140, 206, 140), (214, 142, 214), (232, 208, 110), (120, 208, 208), (226, 132, 132),
+    (176, 176, 176),
+)  # fmt: skip
+"""RGB of the first and of every further person of a run."""
 _SAME_FRAME_S = 0.5
 """Stamps of one frame in take and source may differ by this much before it counts as another video."""
 
@@ -44,7 +46,7 @@ class OverlayReport:
 
 
 def write_overlay(
-    take: "Take",
+    take: Take | Sequence[Take],
     source: "Source | str | Path",
     path: str | Path,
     *,
@@ -59,7 +61,7 @@ def write_overlay(
     no record (dropped, or nobody in view) is shown without a body and says so. The source's sound is copied.
 
     Args:
-        take: the recorded take.
+        take: the recorded take, or those of several people in the same footage, each drawn in a colour of their own.
         source: what the take was captured from, open or to be opened; a live source cannot be read again.
         path: the mp4 to write, whole or not at all.
         style: ``mesh`` or ``skeleton`` (captured skeleton and the landmarks it was made from).
@@ -73,12 +75,14 @@ def write_overlay(
     """
     if style not in STYLES:
         raise UsageError(f"The overlay style is one of {', '.join(STYLES)}; found {style!r}.")
-    if not take.motion:
+    takes = [take] if isinstance(take, Take) else list(take)
+    take = takes[0]
+    if not all(t.motion for t in takes):
         raise HmcapError("Expected frames to draw, but the take is empty. Capture again and let it run longer.")
     first, last = take.motion[0], take.motion[-1]
     mesh = open_renderer(renderer) if style == "mesh" else None
     with contextlib.ExitStack() as stack:
-        painter = _Painter(take, mesh)
+        painter = _Painter(takes, mesh)
         stack.callback(painter.close)
         video = source if isinstance(source, Source) else stack.enter_context(_reopen(source, first, last, take.fps))
         # Left in the opposite order: the writer ends the file, then the file takes its final name.
@@ -117,9 +121,13 @@ def fit(image_rgb: np.ndarray, max_side_px: int) -> np.ndarray:
     return cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)
 
 
-def hud_lines(index: int, stamp_s: float, fps: float, motion: MotionFrame | None) -> list[str]:
-    """The lines of text in the corner of one frame."""
+def hud_lines(
+    index: int, stamp_s: float, fps: float, motion: MotionFrame | None, *others: MotionFrame | None
+) -> list[str]:
+    """The lines of text in the corner of one frame; one for each person where ``others`` gives more than the first."""
     lines = [f"frame {index}   {stamp_s:.2f} s   {fps:.5g} fps"]
+    if others:
+        return lines + [f"p{k + 1}   {hud_lines(0, 0.0, 1.0, m)[-1]}" for k, m in enumerate((motion, *others))]
     if motion is None:
         return [*lines, "no record of this frame"]
     if not motion.present:
@@ -131,38 +139,50 @@ def hud_lines(index: int, stamp_s: float, fps: float, motion: MotionFrame | None
 
 
 class _Painter:
-    """Draws one take's figure over the source's pictures; without a mesh renderer, as skeleton and landmarks."""
+    """Draws the figures of takes over the source's pictures; without a mesh renderer, as skeleton and landmarks."""
 
-    def __init__(self, take: "Take", renderer: MeshRenderer | None) -> None:
-        self._figure, self._renderer, self._fps = Figure(take_body(take)), renderer, take.fps
-        self._motion = {frame.index: frame for frame in take.motion}
-        self._proxies = {} if renderer is not None else {proxies.index: proxies for proxies in take.proxies}
+    def __init__(self, takes: Sequence[Take], renderer: MeshRenderer | None) -> None:
+        self._figures, self._renderer, self._fps = [Figure(take_body(t)) for t in takes], renderer, takes[0].fps
+        self._motion = [{frame.index: frame for frame in t.motion} for t in takes]
+        self._proxies = [{} if renderer is not None else {p.index: p for p in t.proxies} for t in takes]
         self.description = "skeleton" if renderer is None else renderer.description
 
     def paint(self, image_rgb: np.ndarray, frame: Frame, video_name: str) -> np.ndarray:
         """The picture (the frame's own, perhaps scaled) with everything on it."""
-        out, motion, proxies = image_rgb, self._motion.get(frame.index), self._proxies.get(frame.index)
+        out, motions = image_rgb, [motion.get(frame.index) for motion in self._motion]
+        motion = motions[0]
         if motion is not None and abs(motion.stamp_s - frame.stamp_s) > _SAME_FRAME_S:
             raise HmcapError(
                 f"Expected the video this take was captured from, but frame {frame.index} is stamped "
                 f"{frame.stamp_s:.3f} s in {video_name} and {motion.stamp_s:.3f} s in the take. Give the same video."
             )
-        if motion is not None and motion.present:
-            camera = motion.camera.scaled_to(image_rgb.shape[1], image_rgb.shape[0])
-            T, posed = motion.T_cam_world, self._figure.pose(motion, skin=self._renderer is not None)
-            if self._renderer is not None:
-                out = self._renderer.render(out, posed.vertices_m, self._figure.faces, T, camera)
-            else:
-                out = draw_skeleton(out, posed.joints_m, T, camera)
-            out = draw_contact(out, posed.foot_points_m, motion.contact, T, camera)
-        if proxies is not None and proxies.present:
-            out = draw_proxies(out, proxies, bones=False)
-        return draw_text(out, hud_lines(frame.index, frame.stamp_s, self._fps, motion))
+        seen = [(k, m) for k, m in enumerate(motions) if m is not None and m.present]
+        for k, m in sorted(seen, key=lambda pair: -_depth_m(pair[1])):  # who is farther away first
+            out = self._draw(out, k, m)
+        for proxies in (proxies.get(frame.index) for proxies in self._proxies):
+            if proxies is not None and proxies.present:
+                out = draw_proxies(out, proxies, bones=False)
+        return draw_text(out, hud_lines(frame.index, frame.stamp_s, self._fps, *motions))
+
+    def _draw(self, image_rgb: np.ndarray, k: int, motion: MotionFrame) -> np.ndarray:
+        camera = motion.camera.scaled_to(image_rgb.shape[1], image_rgb.shape[0])
+        T, posed = motion.T_cam_world, self._figures[k].pose(motion, skin=self._renderer is not None)
+        if self._renderer is not None:
+            colour, faces = COLOURS[k % len(COLOURS)], self._figures[k].faces
+            out = self._renderer.render(image_rgb, posed.vertices_m, faces, T, camera, colour=colour)
+        else:
+            out = draw_skeleton(image_rgb, posed.joints_m, T, camera)
+        return draw_contact(out, posed.foot_points_m, motion.contact, T, camera)
 
     def close(self) -> None:
         """Free the renderer."""
         if self._renderer is not None:
             self._renderer.close()
+
+
+def _depth_m(motion: MotionFrame) -> float:
+    """About how far the body is from the camera; what its pelvis lacks to the root is the same for all."""
+    return float(motion.T_cam_world[2, :3] @ motion.trans_m + motion.T_cam_world[2, 3])
 
 
 def _reopen(spec: str | Path, first: MotionFrame, last: MotionFrame, fps: float) -> Source:
