@@ -1,8 +1,10 @@
 """Several people before one camera that stands still: the worlds they were solved in, made one.
 
-Each world has its own origin and, from its own evidence, its own opinion of how high the camera stands and how far it
-is tipped; all have the floor at y = 0. A world is moved into another by what leaves gravity and floor alone: a turn
-about Y and a way along the floor, under which the two cameras stand over one point and look the same way.
+Each world has its own origin and, from its own evidence, its own opinion of how far the camera is tipped and how high
+it stands; all have the floor at y = 0. The tip can be agreed before all are solved with it. The height cannot: it is as
+uncertain as the size of the person who was solved with it. A world is moved into another by what leaves gravity and
+floor alone: a turn about Y and a way along the floor, under which the two cameras stand over one point and look the
+same way.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +15,28 @@ import numpy as np
 from .motion import MotionFrame
 from .rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from .world import heading_rotation
+
+_SAME_UP_DEG = 0.5
+
+
+def agreed_vertical(motions: Sequence[Sequence[MotionFrame]]) -> np.ndarray:
+    """(3,) unit vector against gravity in the camera's axes, from what each person's motion makes of it.
+
+    What one person says of it is a few degrees off, and a place on the floor several per cent for each; who is seen for
+    long, with the pelvis upright, counts most.
+    """
+    total = np.zeros(3)
+    for motion in motions:
+        seen = [frame for frame in motion if frame.present]
+        R_world_root = axis_angle_to_matrix(np.array([f.poses[0] for f in seen], np.float64).reshape(-1, 3))
+        upright = 0.2 + 0.8 * np.clip(R_world_root[:, 1, 1], 0.0, 1.0) ** 2
+        total += upright @ np.array([f.T_cam_world[:3, 1] for f in seen], np.float64).reshape(-1, 3)
+    return total / np.linalg.norm(total)
+
+
+def agrees(motion: Sequence[MotionFrame], up_cam: np.ndarray) -> bool:
+    """Whether a motion was solved with this vertical, to half a degree."""
+    return bool(np.asarray(motion[0].T_cam_world, np.float64)[:3, 1] @ up_cam >= np.cos(np.radians(_SAME_UP_DEG)))
 
 
 def world_from_other(T_cam_world: np.ndarray, T_cam_other: np.ndarray) -> np.ndarray:

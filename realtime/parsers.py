@@ -84,7 +84,10 @@ def capture_parser() -> argparse.ArgumentParser:
         "--subject", metavar="WHO", help="largest (default), left, right, or a number from the left, from 0"
     )
     person.add_argument(
-        "--people", metavar="N", type=int, help="people to capture (1 to 8; files only), each with files NAME_p1, NAME_p2"
+        "--people",
+        metavar="N",
+        type=int,
+        help="people to capture, 1 (default) to 8: files NAME_p1, NAME_p2, ...",
     )
     person.add_argument("--height-m", metavar="M", type=float, help="standing height; sets the scale of the world")
     person.add_argument("--body", metavar="FILE", help="your SMPLX_NEUTRAL.npz in place of the built-in body")

@@ -12,7 +12,7 @@ from ..models.body import BodyModel
 from ..models.errors import HmcapError, UsageError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
-from ..models.shared_world import moved, world_from_other
+from ..models.shared_world import agreed_vertical, agrees, moved, world_from_other
 from .frames import Frame
 from .interrupts import Interrupts
 from .journal import TakeWriter
@@ -111,7 +111,7 @@ def _found(run: "Run", writers: Sequence[TakeWriter], journals: Sequence[Journal
     for k in sorted(set(range(len(writers))) - set(found)):
         writers[k].discard()
     if len(found) < len(writers) and seen[0]:
-        passed = sum(0 < frames for k, frames in enumerate(seen) if k not in found)
+        passed = sum(frames > 0 for k, frames in enumerate(seen) if k not in found)
         brief = f" {passed} more for less than {MIN_SEEN_S:g} s, left out." if passed else ""
         run.warn(f"{len(found)} of the {len(writers)} people asked for were found.{brief}")
     return found
@@ -120,13 +120,19 @@ def _found(run: "Run", writers: Sequence[TakeWriter], journals: Sequence[Journal
 def _solved(
     run: "Run", people: Sequence[tuple[TakeWriter, JournalSink]], stats: RunStats
 ) -> tuple[list[Take], list[Report]]:
-    takes: list[Take] = []
-    reports: list[Report] = []
+    motions: list[list[MotionFrame]] = []
     for writer, journal in people:
         run.display.say(f"person {writer.header.settings['person']}:")
-        motion = run.solve_all(journal.proxies)
-        if takes:
-            motion = in_world_of(takes[0].motion, motion, run.body)
+        motions.append(run.solve_all(journal.proxies))
+    up_cam = agreed_vertical(motions)
+    for k, (writer, journal) in enumerate(people):
+        if not agrees(motions[k], up_cam):
+            run.display.say(f"person {writer.header.settings['person']}, with the vertical that all agree on:")
+            motions[k] = run.solve_all(journal.proxies, up_cam)
+    takes: list[Take] = []
+    reports: list[Report] = []
+    for (writer, journal), solved in zip(people, motions, strict=True):
+        motion = in_world_of(takes[0].motion, solved, run.body) if takes else solved
         for frame in motion:
             writer.add_motion(frame, 1)
         take = Take(writer.header, tuple(journal.proxies), tuple(motion), None, 1)
@@ -138,9 +144,7 @@ def _solved(
     return takes, reports
 
 
-def in_world_of(
-    first: Sequence[MotionFrame], motion: Sequence[MotionFrame], body: BodyModel
-) -> list[MotionFrame]:
+def in_world_of(first: Sequence[MotionFrame], motion: Sequence[MotionFrame], body: BodyModel) -> list[MotionFrame]:
     """A person's motion in the world of the first one's; both were seen by one camera that stood still."""
 
     def rest_pelvis_m(betas: np.ndarray) -> np.ndarray:
@@ -149,9 +153,7 @@ def in_world_of(
     return moved(motion, world_from_other(first[0].T_cam_world, motion[0].T_cam_world), rest_pelvis_m)
 
 
-def _written(
-    run: "Run", planned: Sequence[Outputs], takes: Sequence[Take], reports: Sequence[Report]
-) -> "list[Path]":
+def _written(run: "Run", planned: Sequence[Outputs], takes: Sequence[Take], reports: Sequence[Report]) -> "list[Path]":
     files: list[Path] = []
     failed: list[HmcapError] = []
     for k, (outputs, take, report) in enumerate(zip(planned, takes, reports, strict=True)):

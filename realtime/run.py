@@ -8,6 +8,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from ..models.body import BodyModel, load_body
 from ..models.camera import Camera
 from ..models.errors import HmcapError
@@ -225,9 +227,12 @@ class Run:
                 f"take is kept in {path}."
             )
 
-    def solve_all(self, proxies: list[Proxies]) -> list[MotionFrame]:
-        """The motion of a whole take."""
+    def solve_all(self, proxies: list[Proxies], up_cam: np.ndarray | None = None) -> list[MotionFrame]:
+        """The motion of a whole take; ``up_cam`` (3,) is the vertical in the camera, where it is known."""
         settings = self.choices.solver_settings()
+        if up_cam is not None:
+            x, y, z = up_cam.tolist()
+            settings = dataclasses.replace(settings, up_cam=(x, y, z))
         return solve_all(proxies, self.camera, settings, self.body, self.solve, self.display)
 
     def warn(self, text: str) -> None:

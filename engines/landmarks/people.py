@@ -1,9 +1,9 @@
 """Several people at once: who is who in every frame, so that nobody is measured twice and everybody keeps their number.
 
 All are followed side by side, each by a :class:`~.stage.LandmarkStage` of their own on the same networks. Where two of
-them land on one body, for example because one walked behind the other, it goes to the one whom it looks like or, in like
-clothes, whose motion it continues; the other counts as lost until somebody appears whom nobody else is. So two numbers
-never stand for one body, and two people who were exchanged in a crowd are put right once their clothes are seen.
+them land on one body, for example because one walked behind the other, it goes to the one whom it looks like or, in
+like clothes, whose motion it continues; the other counts as lost until somebody appears whom nobody else is. So two
+numbers never stand for one body, and two people who were exchanged are put right once their clothes are seen.
 """
 
 import math
@@ -177,8 +177,8 @@ class PeopleStage:
             person.stage, other.stage = other.stage, person.stage
             person.last, other.last = other.last, person.last
             person.doubts = other.doubts = 0
-            for values in (bodies, looks):
-                values[k], values[like] = values[like], values[k]
+            bodies[k], bodies[like] = bodies[like], bodies[k]
+            looks[k], looks[like] = looks[like], looks[k]
 
     def _clearly_like(self, k: int, look: np.ndarray) -> int | None:
         """The other known person whom a look is clearly nearer to than to person k; None where there is none."""
@@ -215,9 +215,7 @@ class PeopleStage:
     ) -> None:
         """Fill in, in place, those who are missing from among the people whom nobody follows."""
         missing = [k for k, body in enumerate(bodies) if body is None]
-        recent = {
-            k: where for k in missing if not cuts[k] and (where := self._people[k].stage.track.recent(stamp_s))
-        }
+        recent = {k: where for k in missing if not cuts[k] and (where := self._people[k].stage.track.recent(stamp_s))}
         anybody = any(person.known for person in self._people)
         if anybody and not recent and not any(cuts) and 0 <= stamp_s - self._looked_s < _LOOK_EVERY_S:
             return
@@ -268,13 +266,14 @@ class PeopleStage:
     def _strangers(self, image: np.ndarray, followed: Sequence[Body], times_s: dict[str, float]) -> list[_Found]:
         """The people in the image who are none of those followed."""
         with timed("pose_detection", times_s):
-            detections = [d for region in (None, *tiles(*image.shape[1::-1])) for d in self._first.detect(image, region)]
+            regions = (None, *tiles(image.shape[1], image.shape[0]))
+            detections = [detection for region in regions for detection in self._first.detect(image, region)]
         found: list[_Found] = []
-        regions = [body_roi(body) for body in followed]
+        around = [body_roi(body) for body in followed]
         for detection in detections:
-            if any(_alike(detection.roi, region) for region in regions):
+            if any(_alike(detection.roi, region) for region in around):
                 continue
-            regions.append(detection.roi)
+            around.append(detection.roi)
             body = self._first.measure(image, detection.roi, times_s)
             if body is None or any(apart(body, b) < _SAME for b in (*followed, *(w.body for w in found))):
                 continue
