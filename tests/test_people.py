@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hmcap.engines.landmarks.looks import look_of, unlike
 from hmcap.engines.landmarks.networks import Body
-from hmcap.engines.landmarks.people import PeopleStage, apart, hips_apart, tiles
+from hmcap.engines.landmarks.people import PeopleStage, apart, hips_apart, inside, tiles
 from hmcap.engines.landmarks.sides import OTHER_SIDE
 from hmcap.models.errors import UsageError
 from people_scene import BLUE, GREEN, HEIGHT, RED, WIDTH, Scene, Walker
@@ -84,6 +84,19 @@ def test_nobody_is_measured_twice_and_who_is_not_there_stays_absent():
         assert scene.who() == [0, 1, None, None]
 
 
+@pytest.mark.parametrize("since", [0, 5])
+def test_a_part_of_a_person_is_nobody(since):
+    def small(x):
+        return Walker(lambda frame: None if frame < since else x, RED, radius_px=60.0, y_px=330.0)
+
+    on_them = Scene([Walker(still(400), RED), small(420)], subject="left")
+    beside = Scene([Walker(still(400), RED), small(620)], subject="left")
+    for scene, expected in ((on_them, [0, None]), (beside, [0, 1])):
+        who = [scene.who() for _ in range(20)]
+        assert len(scene.visible()) == 2
+        assert who[-1] == expected
+
+
 @pytest.mark.parametrize(
     ("subject", "expected"), [("largest", [2, 1, 0]), ("left", [0, 1, 2]), ("right", [2, 1, 0]), (1, [1, 2, 0])]
 )
@@ -123,6 +136,12 @@ def test_distance_of_bodies_is_in_body_radii_and_ignores_sides():
     assert apart(other, one) == pytest.approx(apart(one, other))
     assert hips_apart(one, other) == pytest.approx(0.5)
     assert apart(one, dataclasses.replace(one, xy_px=one.xy_px[OTHER_SIDE])) == 0
+
+
+def test_share_of_a_body_inside_another():
+    assert inside(body(400, radius=60.0), body(400)) == 1
+    assert inside(body(900), body(400)) == 0
+    assert 0 < inside(body(445), body(400)) < 0.7
 
 
 def test_a_look_is_the_clothes_and_not_the_light():

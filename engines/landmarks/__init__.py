@@ -4,6 +4,7 @@ Works on the raw networks of MediaPipe's Holistic pipeline (Apache-2.0): pose_de
 hand_landmark. The palm detector is not needed, because the body landmarks say where the hands are.
 """
 
+from .people import PeopleStage
 from .stage import DEFAULT_MODELS, MODULES, LandmarkStage, Sighting
 
-__all__ = ["DEFAULT_MODELS", "MODULES", "LandmarkStage", "Sighting"]
+__all__ = ["DEFAULT_MODELS", "MODULES", "LandmarkStage", "PeopleStage", "Sighting"]

@@ -30,10 +30,14 @@ _JOINTS = np.array(
             "shoulder", "elbow", "wrist", "hip", "knee", "ankle")))
     ]
 )  # fmt: skip
+_NO_ARMS = [row for row in _JOINTS.tolist() if not BLAZEPOSE_NAMES[row].endswith(("elbow", "wrist"))]
+_MARGIN = 0.1
 _SAME = 0.15
 """Body radii (about a metre for an adult). On real footage the landmarks of one person found from two regions are 0.04
 apart at most, those of two people who dance side by side more than 1."""
-_TOO_CLOSE_TO_START = 0.3
+_TOO_CLOSE_TO_START, _TOO_MUCH_INSIDE = 0.3, 0.75
+"""Nearer to somebody than this, or with so many joints where their trunk, head and legs are, nobody is seen for the
+first time: the detector at times takes a part of a person for another person."""
 _CLEAR = 0.7
 _CLEARLY_LIKE, _UNLIKE = 4.0, 25.0
 """Colour differences: of the same person 10 at most within a clip and 25 in changing light, of two people in different
@@ -220,7 +224,9 @@ class PeopleStage:
         if anybody and not recent and not any(cuts) and 0 <= stamp_s - self._looked_s < _LOOK_EVERY_S:
             return
         self._looked_s = stamp_s
-        found = self._strangers(image, [b for b in bodies if b is not None], times_s)
+        followed = [b for b in bodies if b is not None]
+        found = self._strangers(image, followed, times_s)
+        clear = [not any(_is_part(who.body, b) for b in followed) for who in found]
         # those just lost, where they were; then those long gone, by how they look; then those never seen
         ways: list[dict[tuple[int, int], float]] = [{}, {}]
         for k in missing:
@@ -233,7 +239,7 @@ class PeopleStage:
                     if is_near(old, who.detection.roi, elapsed_s) and is_near(old, body_roi(who.body), elapsed_s):
                         roi = who.detection.roi
                         ways[0][k, f] = math.hypot(roi.x_px - old.x_px, roi.y_px - old.y_px)
-                elif self._people[k].known and (distance is None or distance < _UNLIKE):
+                elif clear[f] and self._people[k].known and (distance is None or distance < _UNLIKE):
                     ways[1][k, f] = _UNLIKE if distance is None else distance
         taken: set[int] = set()
         for way in ways:
@@ -246,15 +252,15 @@ class PeopleStage:
             for f, who in enumerate(found)
             if f not in taken
             and not any(bodies[k] is None and is_near(old, who.detection.roi, t) for k, (old, t) in recent.items())
-            and not any(b is not None and apart(b, who.body) < _TOO_CLOSE_TO_START for b in bodies)
+            and not any(b is not None and _is_part(who.body, b) for b in bodies)
         ]
         for k in missing:
             if not self._people[k].known and bodies[k] is None:
                 who = self._newcomer(k, free, (image.shape[1], image.shape[0]))
                 if who is None:
                     return
-                free.remove(who)
                 bodies[k] = who.body
+                free = [other for other in free if not _is_part(other.body, who.body)]
 
     def _newcomer(self, k: int, free: Sequence[_Found], image_size_px: tuple[int, int]) -> _Found | None:
         subject = self._first.subject
@@ -308,6 +314,19 @@ def apart(a: Body, b: Body) -> float:
         for points in (other, other[OTHER_SIDE])
     )
     return min(direct, exchanged) / max(radius, 1e-6)
+
+
+def inside(a: Body, b: Body) -> float:
+    """Share of the joints of body ``a`` in the box around the trunk, head and legs of body ``b``."""
+    box = np.asarray(b.xy_px, np.float64)[_NO_ARMS]
+    margin = _MARGIN * body_roi(b).size_px / 2.5
+    joints = np.asarray(a.xy_px, np.float64)[_JOINTS]
+    return float(((joints >= box.min(axis=0) - margin) & (joints <= box.max(axis=0) + margin)).all(axis=1).mean())
+
+
+def _is_part(a: Body, b: Body) -> bool:
+    """Whether body ``a`` may be nobody, but body ``b`` or a part of it."""
+    return apart(a, b) < _TOO_CLOSE_TO_START or inside(a, b) > _TOO_MUCH_INSIDE
 
 
 def hips_apart(a: Body, b: Body) -> float:
