@@ -16,6 +16,7 @@ from .locks import is_open
 from .motion import Solve
 from .options import CaptureOptions, parse_formats
 from .outputs import Outputs, plan_outputs, plan_unused, write_files
+from .people import check_people
 from .progress import Display
 from .report import summarise
 from .run import CaptureResult, Parts, Run, solve_again
@@ -38,6 +39,7 @@ def capture_video(
     with open_source(
         video, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames
     ) as source:
+        check_people(choices.people, source.live)
         outputs = plan_outputs(source.name, _folder(video, source, choices), choices)
         outputs.check(*_input_files(source))
         if source.live and (option := _asks_for_video(choices)):
@@ -71,6 +73,7 @@ def capture_webcam(
             f"{option} needs footage that can be read again, which a webcam is not. Record the camera to a video "
             "file first and use --video, or watch the live window."
         )
+    check_people(choices.people, live=True)
     no_window = why_no_screen() if window else ""
     if no_window:
         choices = fallback_viewer(choices)

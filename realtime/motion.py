@@ -151,7 +151,7 @@ class NetworkMotion:
 
         ahead = self.info.longest if self.look_ahead is None else self.look_ahead
         network = MotionNetwork(self.engine, self.info, ahead)
-        world = WorldSettings(height_m=settings.height_m)
+        world = WorldSettings(height_m=settings.height_m, up_cam=settings.up_cam)
         return motion_of_take(proxies, camera, network, settings=world, model=model, progress=progress)
 
     def live(self, camera: Camera, settings: SolverSettings, model: BodyModel) -> MotionStage:

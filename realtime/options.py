@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..engines.base import PRECISIONS
-from ..engines.landmarks.tracking import check_subject
+from ..engines.landmarks.tracking import MAX_PEOPLE, check_subject
 from ..models.body import load_body
 from ..models.errors import HmcapError, UsageError
 from ..models.solver.settings import SolverSettings
@@ -72,6 +72,8 @@ class CaptureOptions:
 
     subject: str | int = "largest"
     """Whom to follow: ``largest``, ``left``, ``right`` or a number counted from the left, from 0."""
+    people: int = 1
+    """How many people to capture, each with a take and exports of their own (video files only)."""
     body: str | Path | None = None
     """Body model in the SMPL-X layout (npz); None for the built-in one."""
     height_m: float | None = None
@@ -111,6 +113,8 @@ class CaptureOptions:
         check_subject(self.subject)
         if self.viewer is not None:
             parse_address(self.viewer, "--viewer", DEFAULT_VIEWER, any_port=True)
+        if not 1 <= self.people <= MAX_PEOPLE:
+            raise UsageError(f"--people takes a number from 1 to {MAX_PEOPLE}; found {self.people}.")
         self.camera_options()
         self.export_options()
         if self.threads is not None and self.threads < 1:
@@ -187,6 +191,7 @@ class CaptureOptions:
         """What the take keeps: everything that says how it was made, as plain values."""
         kept = (
             "subject",
+            "people",
             "height_m",
             "start",
             "end",

@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,16 @@ class Outputs:
     overlay: Path | None
     side_by_side: Path | None
     report: Path | None
+    others: tuple["Outputs", ...] = ()
+    """The same for the second and later people of a run; the overlay shows all and stands with the first."""
 
     def check(self, *inputs: Path, take: bool = True) -> None:
         """Find out now that one of them cannot be written, or would overwrite the footage; makes missing folders."""
-        exported = [file for name, path in self.exports.items() for file in EXPORTERS[name].files(path)]
-        written = [p for p in (*exported, self.overlay, self.side_by_side, self.report) if p is not None]
-        paths = [self.take, *written] if take else written
+        everybody = (self, *self.others)
+        exported = [file for o in everybody for name, path in o.exports.items() for file in EXPORTERS[name].files(path)]
+        beside = [path for o in everybody for path in (o.overlay, o.side_by_side, o.report)]
+        written = [p for p in (*exported, *beside) if p is not None]
+        paths = [*(o.take for o in everybody), *written] if take else written
         for path in paths:
             # An earlier take of the same name may be replaced: it is what a repeated capture writes.
             if path in written and any(_same(path, source) for source in inputs):
@@ -50,15 +55,26 @@ class Outputs:
 
 
 def plan_outputs(name: str, folder: Path, options: CaptureOptions) -> Outputs:
-    """The paths of a run: NAME.hmcap, NAME.bvh and so on in ``folder``."""
+    """The paths of a run: NAME.hmcap, NAME.bvh and so on in ``folder``; NAME_p1.hmcap, NAME_p2.hmcap, ... where several
+    people are asked for."""
     stem = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in name).strip(". ") or "take"
-    return Outputs(
-        folder / f"{stem}{SUFFIX}",
-        {f: folder / f"{stem}{EXPORTERS[f].suffix}" for f in options.export},
-        _video_path("--overlay", options.overlay),
-        _video_path("--side-by-side", options.side_by_side),
-        None if options.report is None else Path(options.report).expanduser(),
-    )
+    overlay = _video_path("--overlay", options.overlay)
+    side_by_side = _video_path("--side-by-side", options.side_by_side)
+    report = None if options.report is None else Path(options.report).expanduser()
+
+    def paths(end: str, others: tuple[Outputs, ...] = (), *, first: bool = True) -> Outputs:
+        return Outputs(
+            folder / f"{stem}{end}{SUFFIX}",
+            {f: folder / f"{stem}{end}{EXPORTERS[f].suffix}" for f in options.export},
+            overlay if first else None,
+            side_by_side if first else None,
+            None if report is None else report.with_stem(report.stem + end),
+            others,
+        )
+
+    if options.people == 1:
+        return paths("")
+    return paths("_p1", tuple(paths(f"_p{k + 1}", first=False) for k in range(1, options.people)))
 
 
 def plan_unused(name: str, folder: Path, options: CaptureOptions) -> Outputs:
@@ -107,10 +123,17 @@ def _same(a: Path, b: Path) -> bool:
 
 
 def write_files(
-    take: Take, outputs: Outputs, options: ExportOptions, footage: str | Path, report: Report, display: Display
+    take: Take,
+    outputs: Outputs,
+    options: ExportOptions,
+    footage: str | Path,
+    report: Report,
+    display: Display,
+    *,
+    beside: Sequence[Take] = (),
 ) -> list[Path]:
     """Write what ``outputs`` names, and print the report; returns the files. One that fails stops none of the others:
-    its HmcapError is raised at the end."""
+    its HmcapError is raised at the end. ``beside``: takes of other people, whom the overlay shows too."""
     files: list[Path] = []
     failed: list[HmcapError] = []
     if outputs.exports:
@@ -137,7 +160,7 @@ def write_files(
                 progress.update(done, total)
 
             videos = write_videos(
-                take, footage, overlay=outputs.overlay, side_by_side=outputs.side_by_side, progress=advance
+                [take, *beside], footage, overlay=outputs.overlay, side_by_side=outputs.side_by_side, progress=advance
             )
         for video in videos:
             files.append(video.path)

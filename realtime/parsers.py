@@ -88,6 +88,12 @@ def capture_parser() -> argparse.ArgumentParser:
     person.add_argument(
         "--subject", metavar="WHO", help="largest (default), left, right, or a number from the left, from 0"
     )
+    person.add_argument(
+        "--people",
+        metavar="N",
+        type=int,
+        help="people to capture, 1 (default) to 8: files NAME_p1, NAME_p2, ...",
+    )
     person.add_argument("--height-m", metavar="M", type=float, help="standing height; sets the scale of the world")
     person.add_argument("--face", action="store_true", help="capture the face too: 52 face shapes")
     person.add_argument("--body", metavar="FILE", help="your SMPLX_NEUTRAL.npz in place of the built-in body")

@@ -59,6 +59,8 @@ class Report:
     """What went wrong without stopping the run."""
     face_percent: float | None = None
     """Share of frames in which the face was seen; None where it was not captured."""
+    person: str = ""
+    """Which person of how many, where a run captured several: ``1 of 2``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and the take; figures that are None stay None."""
@@ -66,7 +68,8 @@ class Report:
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of each line of the printed table, units included."""
-        rows = [
+        rows = [("person", self.person)] if self.person else []
+        rows += [
             ("frames", f"{self.frames} in {self.duration_s:.2f} s ({self.fps:.5g} fps)"),
             ("dropped", str(self.dropped)),
             ("person visible", f"{self.person_visible_percent:.1f} %"),
@@ -87,7 +90,7 @@ class Report:
 def summarise(take: Take, stats: RunStats | None = None, warnings: tuple[str, ...] = ()) -> Report:
     """The report of a take. What only the run itself can know (drops, speeds, warnings) comes from ``stats`` and
     ``warnings``, or from the report that the take already carries."""
-    old = dict(take.report or {})
+    old, settings = dict(take.report or {}), take.header.settings
     stamps = [p.stamp_s for p in take.proxies]
     count = len(take.proxies)
     engines = {
@@ -108,6 +111,7 @@ def summarise(take: Take, stats: RunStats | None = None, warnings: tuple[str, ..
         stage_fps=stats.stage_fps() if stats else (old_stage_fps if isinstance(old_stage_fps, dict) else {}),
         warnings=warnings or tuple(map(str, old_warnings if isinstance(old_warnings, list) else ())),
         face_percent=_face_percent(take),
+        person=f"{settings['person']} of {settings.get('people')}" if "person" in settings else "",
     )
 
 

@@ -9,6 +9,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from ..models.body import BodyModel, load_body
 from ..models.camera import Camera
 from ..models.errors import HmcapError
@@ -27,6 +29,7 @@ from .motion import MotionWithFace, Solve, SolverMotion
 from .options import CaptureOptions, options_from_settings
 from .outputs import Outputs, numbered, write_files, write_report
 from .pacing import Paced
+from .people import record_people
 from .player import Player
 from .progress import Display
 from .recording import RecordSwitch
@@ -62,7 +65,8 @@ class CaptureResult:
     interrupted: bool
     """True when Ctrl-C ended the capture early."""
     takes: tuple[Path, ...] = ()
-    """Every take: a webcam run has one for each time that recording was switched on."""
+    """Every take of the run, ``take`` first: one for each person of a file, and for each time that recording was
+    switched on in a webcam run."""
 
 
 _NO_FRAMES = (
@@ -120,10 +124,11 @@ class Run:
     def file(self) -> CaptureResult:
         """Pass 1, pass 2, exports. Where somebody watches pass 1, the footage plays at its own rate, with the live
         motion."""
+        record = self._recorded if self.choices.people == 1 else partial(record_people, self)
         if not self.live_outputs:
-            return self._recorded([], None)
+            return record([], None)
         self.source = Paced(self.source)
-        return self._recorded(self.live_outputs, self._live_motion())
+        return record(self.live_outputs, self._live_motion())
 
     def live(self, window: bool, plan: Callable[[], Outputs]) -> CaptureResult:
         """Capture with the live stage; then solve every take that was recorded as a whole, and export it.
@@ -145,7 +150,7 @@ class Run:
                     return switch.so_far() or Take(self.header, tuple(recent.proxies), tuple(recent.motion), None, 0)
 
                 sinks = [switch, *self.live_outputs, recent, *([] if show is None else [show])]
-                stats = self._pass_1(sinks, motion, interrupts, so_far, watch, TICK_S if window else 0.1)
+                stats = self.pass_1(sinks, motion, interrupts, so_far, watch, TICK_S if window else 0.1)
                 if record and not stats.frames:
                     raise HmcapError(_NO_FRAMES.format(self.source.spec))
                 if switch.takes or switch.errors:
@@ -188,7 +193,7 @@ class Run:
         try:
             with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
                 journal = JournalSink(writer)
-                stats = self._pass_1([journal, *sinks], motion, interrupts, partial(read_part, writer))
+                stats = self.pass_1([journal, *sinks], motion, interrupts, partial(read_part, writer))
                 return self._finish(writer, journal.proxies, stats, interrupts, self.outputs)
         except KeyboardInterrupt as error:
             path = self.outputs.take
@@ -216,7 +221,7 @@ class Run:
             takes=tuple(path for result in done for path in result.takes),
         )
 
-    def _pass_1(
+    def pass_1(
         self,
         sinks: list[Sink],
         motion: MotionStage | None,
@@ -225,7 +230,11 @@ class Run:
         watch: Callable[[RunStats], bool] | None = None,
         tick_s: float = 0.1,
     ) -> RunStats:
-        """``watch`` is called on this thread every ``tick_s`` seconds; True ends the capture."""
+        """The capture itself: every frame of the source through the landmarks, and ``motion``, to the sinks.
+
+        ``so_far`` reads what was captured; ``watch`` is called on this thread every ``tick_s`` seconds, and True from
+        it ends the capture.
+        """
         loop = CaptureLoop(self.source, self.landmarks, sinks, motion)
         for watcher in watchers(sinks):
             watcher.watch(Running(loop.stats, loop.stop, so_far))
@@ -264,6 +273,20 @@ class Run:
             header = with_measured_fps(header, [p.stamp_s for p in proxies])
             writer.update_header(header)
         writer.flush()
+        self.check(writer, proxies, stats)
+        motion = self.solve_all(proxies)
+        for frame in motion:
+            writer.add_motion(frame, 1)
+        take = Take(header, tuple(proxies), tuple(motion), None, 1)
+        report = summarise(take, stats, tuple(self.warnings))
+        writer.add_report(report.to_dict())
+        self.display.say(f"take: {writer.close()}")
+        export_options = self.choices.export_options()
+        files = write_files(take, outputs, export_options, header.source, report, self.display)
+        return CaptureResult(writer.path, report, tuple(files), interrupts.asked, (writer.path,))
+
+    def check(self, writer: TakeWriter, proxies: list[Proxies], stats: RunStats) -> None:
+        """Raise HmcapError where there was no frame, or nobody in any of them."""
         if not proxies:
             writer.discard()
             raise HmcapError(_NO_FRAMES.format(self.source.spec))
@@ -276,17 +299,19 @@ class Run:
                 "One person, upright and mostly in view, works best; for another part use --start and --end. The "
                 f"take is kept in {path}."
             )
+
+    def solve_all(self, proxies: list[Proxies], up_cam: np.ndarray | None = None) -> list[MotionFrame]:
+        """The motion of a whole take; ``up_cam`` (3,) is the vertical in the camera, where it is known."""
         settings = self.choices.solver_settings()
-        motion = solve_all(proxies, self.camera, settings, self.body, self.solve, self.display)
-        for frame in motion:
-            writer.add_motion(frame, 1)
-        take = Take(header, tuple(proxies), tuple(motion), None, 1)
-        report = summarise(take, stats, tuple(self.warnings))
-        writer.add_report(report.to_dict())
-        self.display.say(f"take: {writer.close()}")
-        export_options = self.choices.export_options()
-        files = write_files(take, outputs, export_options, header.source, report, self.display)
-        return CaptureResult(writer.path, report, tuple(files), interrupts.asked, (writer.path,))
+        if up_cam is not None:
+            x, y, z = up_cam.tolist()
+            settings = dataclasses.replace(settings, up_cam=(x, y, z))
+        return solve_all(proxies, self.camera, settings, self.body, self.solve, self.display)
+
+    def warn(self, text: str) -> None:
+        """Say what went wrong without stopping the run, now and in the report."""
+        self.warnings.append(text)
+        self.display.say(f"Warning: {text}")
 
 
 def solve_again(take: Take, path: Path, final: Path | None, display: Display, solve: Solve | None) -> Take:

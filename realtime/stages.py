@@ -25,7 +25,7 @@ def open_landmarks(choices: CaptureOptions) -> LandmarkStage:
     # Imported here: opening a take or printing help must not load an inference library.
     from ..engines.landmarks import LandmarkStage as Stage
 
-    return Stage.open(
+    stage = Stage.open(
         backend=choices.engine,
         device=choices.device,
         threads=landmark_threads(choices),
@@ -35,6 +35,11 @@ def open_landmarks(choices: CaptureOptions) -> LandmarkStage:
         hand_network=choices.hand_network,
         face=choices.face,
     )
+    if choices.people == 1:
+        return stage
+    from ..engines.landmarks.people import PeopleStage
+
+    return PeopleStage(stage, choices.people)
 
 
 def open_motion(choices: CaptureOptions, live: bool = False) -> Motion:

@@ -203,7 +203,7 @@ def test_region_settles_around_the_figure(files) -> None:
     landmarks = open_stage("body")
     for k in range(3):
         landmarks(draw(figure()), k, k / 30)
-    roi = landmarks._track.roi
+    roi = landmarks.track.roi
     assert roi is not None
     points = np.array([p for n, p in figure(hands="none").items()])
     low, high = points.min(axis=0), points.max(axis=0)

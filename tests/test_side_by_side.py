@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from hmcap.models.camera import Camera
-from hmcap.realtime.overlay import Figure, record, side, write_videos
+from hmcap.realtime.overlay import Figure, painters, record, side, write_videos
 from hmcap.realtime.overlay.gl import GLRenderer, NoGLError
 from hmcap.realtime.overlay.projection import project
 from overlay_takes import OFF_CENTRE, audio_span, make_clip, make_motion, make_sound, make_take, mask_of, read_back
@@ -72,7 +72,7 @@ def test_side_by_side_keeps_sound_and_size_limit(tmp_path):
 
 @pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (3840, 2160), (641, 479), (100, 100), (5000, 90)])
 def test_both_halves_are_as_high_and_fit_the_limit(size):
-    height, left, right = record.side_by_side_size(*size, 1920)
+    height, left, right = painters.side_by_side_size(*size, 1920)
     assert max(height, left + right) <= 1920
     assert left / height == pytest.approx(size[0] / size[1], rel=0.02)
     assert right <= max(left, height)
@@ -87,7 +87,7 @@ def test_the_side_view_follows_and_holds_the_whole_body(figure, turned, width, h
     for k, frame in enumerate(make_motion(40, 10.0, OFF_CENTRE)):
         away = np.array([0.15 * k, 0, 0.1 * k])
         motion.append(dataclasses.replace(frame, trans_m=frame.trans_m + away, present=k != 7))
-    view = side.SideView(motion, figure, 10.0, width, height)
+    view = side.SideView([(motion, figure)], 10.0, width, height)
     across = []
     for frame in motion[::3]:
         T = view.pose_of_view(frame.index)
@@ -120,10 +120,10 @@ def test_a_camera_that_looks_straight_down_has_a_side_view_too():
 
 def test_the_floor_is_darker_under_the_body(figure, gl):
     motion = make_motion(3, 10.0, OFF_CENTRE)
-    view = side.SideView(motion, figure, 10.0, 240, 320)
-    empty = view.paint(0, None, figure.faces, np.zeros(4), gl)
+    view = side.SideView([(motion, figure)], 10.0, 240, 320)
+    empty = view.paint(0, [], gl)
     posed = figure.pose(motion[0])
-    drawn = view.paint(0, posed, figure.faces, motion[0].contact, gl)
+    drawn = view.paint(0, [(posed, figure.faces, motion[0].contact, (170, 180, 200))], gl)
     camera, T = Camera.from_fov(240, 320, side.FOV_DEG), view.pose_of_view(0)
     body = mask_of(gl, posed.vertices_m, figure.faces, T, camera)
     # the edges of the body are mixed with what is behind, and its contact marks reach beyond it

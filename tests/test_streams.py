@@ -345,7 +345,7 @@ def test_addresses_as_people_type_them(text, expected):
     assert parse_address(str(address), "--vmc", DEFAULT_VMC) == address
 
 
-@pytest.mark.parametrize("text", ["", "host:0", "host:65536", "host:port", "host:", "http://host", "a b", "[::1", "²"])
+@pytest.mark.parametrize("text", ["", "host:65536", "host:port", "host:", "http://host", "a b", "[::1", "²"])
 @pytest.mark.parametrize("option", ["vmc", "websocket"])
 def test_a_wrong_address_is_wrong_usage(text, option, capsys):
     with pytest.raises(UsageError, match=f"--{option} takes HOST:PORT"):

@@ -111,14 +111,14 @@ class PersonDetector(Network):
         super().__init__(engine, "person detection", (2254 * 12, 2254))
         self._anchors = ssd_anchors()
 
-    def __call__(self, image: np.ndarray) -> list[Detection]:
-        """People in an (H, W, 3) uint8 RGB image."""
+    def __call__(self, image: np.ndarray, region: Roi | None = None) -> list[Detection]:
+        """People in an (H, W, 3) uint8 RGB image, or in one region of it, where smaller ones are found."""
         h, w = image.shape[:2]
-        whole = Roi(w / 2, h / 2, max(h, w))
-        raw, logits = self.run(to_tensor(crop(image, whole, self.size, zero_border=True), -1, 1))
+        region = region or Roi(w / 2, h / 2, max(h, w))
+        raw, logits = self.run(to_tensor(crop(image, region, self.size, zero_border=True), -1, 1))
         people = []
         for score, row in weighted_nms(*decode_detections(raw[0], logits[0], self._anchors)):
-            points = whole.to_image(row.reshape(6, 2))
+            points = region.to_image(row.reshape(6, 2))
             people.append(Detection(score, points[:2].reshape(4), points[2:]))
         return [p for p in people if p.roi.usable]
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,14 @@ class Sighting:
     """Module name -> seconds it took in this frame, crop and decoding included; only those that ran."""
 
 
+def check_frame(image_rgb: np.ndarray) -> None:
+    """Raise HmcapError for what is not an (H, W, 3) uint8 picture."""
+    if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
+        raise HmcapError(
+            f"Expected an RGB frame of shape (H, W, 3) and type uint8, found {image_rgb.shape} {image_rgb.dtype}."
+        )
+
+
 class LandmarkStage:
     """Finds one person, follows them, and measures body and both hands.
 
@@ -99,8 +108,11 @@ class LandmarkStage:
         if missing:
             raise HmcapError(f"Expected an engine for each of {', '.join(MODULES)}; missing: {', '.join(missing)}.")
         self.engines = {m: engines[m] for m in (*MODULES, HAND_PAIR, *FACE_MODELS) if m in engines}
-        self._subject = check_subject(subject)
-        self._detect = PersonDetector(self.engines["pose_detection"])
+        self.subject = check_subject(subject)
+        self.detect = PersonDetector(self.engines["pose_detection"])
+        self._again = partial(
+            LandmarkStage, self.engines, subject=subject, body=body, hand=hand, side_by_side=side_by_side
+        )
         self._body = body or BodyNetwork(self.engines["pose_landmark"])
         pair = HandPairNetwork(self.engines[HAND_PAIR]) if hand is None and HAND_PAIR in self.engines else None
         one = hand or HandNetwork(self.engines["hand_landmark"])
@@ -177,9 +189,13 @@ class LandmarkStage:
             side_by_side=side_by_side,
         )
 
+    def another(self) -> "LandmarkStage":
+        """A stage on the same networks that follows a person of its own."""
+        return self._again()
+
     def reset(self) -> None:
         """Forget the person: the next frame starts with a detection."""
-        self._track = PersonTrack()
+        self.track = PersonTrack()
         self._sides = SideKeeper()
         self._hands.reset()
         if self._face is not None:
@@ -193,24 +209,31 @@ class LandmarkStage:
     def body(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> Sighting:
         """The first half of a call: the person and their body. The halves share nothing but what this returns, so that
         one thread may look for the body of a frame while another measures the hands of the frame before."""
-        if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
-            raise HmcapError(
-                f"Expected an RGB frame of shape (H, W, 3) and type uint8, found {image_rgb.shape} {image_rgb.dtype}."
-            )
+        check_frame(image_rgb)
         times_s: dict[str, float] = {}
         picture = thumbnail(image_rgb)
+        cut = self.begin(picture)
+        body = self.keep(self._find_body(image_rgb, stamp_s, cut, times_s), picture, stamp_s)
+        return Sighting(image_rgb, index, stamp_s, body, cut, times_s)
+
+    def begin(self, picture: np.ndarray) -> bool:
+        """Whether the picture with this thumbnail has nothing to do with the last in which the person was seen; where
+        they were then says nothing any more."""
         cut = self._last_picture is not None and is_cut(self._last_picture, picture)
         if cut:
-            self._track.lose()
+            self.track.lose()
             self._sides = SideKeeper()
-        body = self._find_body(image_rgb, stamp_s, cut, times_s)
+        return cut
+
+    def keep(self, body: Body | None, picture: np.ndarray, stamp_s: float) -> Body | None:
+        """The person's body, its sides put right, noted for the next frame; ``None`` where nobody is seen."""
         if body is None:
-            self._track.lose()
-        else:
-            self._last_picture = picture
-            body = self._sides(body, stamp_s)
-            self._track.update(body, stamp_s)
-        return Sighting(image_rgb, index, stamp_s, body, cut, times_s)
+            self.track.lose()
+            return None
+        self._last_picture = picture
+        body = self._sides(body, stamp_s)
+        self.track.update(body, stamp_s)
+        return body
 
     def hands(self, seen: Sighting) -> Proxies:
         """The second half of a call: both hands of the body that was seen, and its face where that is asked for. Its
@@ -231,27 +254,28 @@ class LandmarkStage:
             proxies = to_proxies(seen.index, seen.stamp_s, size_px, seen.body, hands)
         return proxies if face is None else replace(proxies, face=face.result())
 
-    def _measure(self, image: np.ndarray, roi: Roi, times_s: dict[str, float]) -> Body | None:
+    def measure(self, image: np.ndarray, roi: Roi, times_s: dict[str, float]) -> Body | None:
+        """The body in a region of the image; ``None`` where the network sees none."""
         with timed("pose_landmark", times_s):
             body = self._body(image, roi)
         return body if body.presence >= PRESENCE_THRESHOLD else None
 
     def _find_body(self, image: np.ndarray, stamp_s: float, cut: bool, times_s: dict[str, float]) -> Body | None:
-        if self._track.roi is not None:
-            body = self._measure(image, self._track.roi, times_s)
-            if body is not None and self._track.plausible(body, stamp_s):
+        if self.track.roi is not None:
+            body = self.measure(image, self.track.roi, times_s)
+            if body is not None and self.track.plausible(body, stamp_s):
                 return body
         with timed("pose_detection", times_s):
-            people = self._detect(image)
-        recent = self._track.recent(stamp_s)
+            people = self.detect(image)
+        recent = self.track.recent(stamp_s)
         if recent is not None:
             known = reacquire(people, *recent)
-            body = None if known is None else self._measure(image, known.roi, times_s)
-            if body is not None and self._track.plausible(body, stamp_s):
+            body = None if known is None else self.measure(image, known.roi, times_s)
+            if body is not None and self.track.plausible(body, stamp_s):
                 return body
             # Better nobody for a moment than a bystander: another person is chosen only when the memory of the last
             # one has faded, or the picture has become another one.
             if not cut:
                 return None
-        chosen = choose_subject(people, (image.shape[1], image.shape[0]), self._subject)
-        return None if chosen is None else self._measure(image, chosen.roi, times_s)
+        chosen = choose_subject(people, (image.shape[1], image.shape[0]), self.subject)
+        return None if chosen is None else self.measure(image, chosen.roi, times_s)

@@ -20,6 +20,9 @@ _CUT_DIFFERENCE = 28.0
 _CUT_CORRELATION = 0.5
 _SUBJECT_WORDS = ("largest", "left", "right")
 
+MAX_PEOPLE = 8
+"""Most people that are followed at once."""
+
 Subject = str | int
 """Whom to capture when several people are in view: ``largest`` (and most central), ``left``, ``right`` or the n-th from
 the left, counted from 0."""

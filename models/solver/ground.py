@@ -11,7 +11,8 @@ from .rig import Rig
 
 _PITCH_PRIOR_RAD = (np.radians(6.0), np.radians(15.0))
 """Mean and spread of how far a camera looks down."""
-_ROLL_SPREAD_RAD = np.radians(8.0)
+_ROLL_PRIOR_RAD = (0.0, np.radians(8.0))
+_KNOWN_SPREAD_RAD = 1e-4
 _BALANCE_SIGMA_RAD = np.radians(4.0)
 """How far the line from the support to the body's centre leans off the vertical, averaged over a long take."""
 _BALANCE_FRAMES = 20
@@ -101,8 +102,9 @@ def estimate_gravity(
     stamps_s: list[np.ndarray],
     pieces: list[slice],
     seen: np.ndarray,
+    up_cam: tuple[float, float, float] | None = None,
 ) -> Gravity:
-    """Camera over the floor, from a motion solved in the camera frame.
+    """Camera over the floor, from a motion solved in the camera frame. ``up_cam``: the vertical, where it is known.
 
     Three cues: cameras are held nearly level; people balance, so their centre of mass stands over their feet; feet that
     stand lie in one plane. ``pieces`` are the runs of consecutive frames in ``chain``, with their stamps.
@@ -111,14 +113,18 @@ def estimate_gravity(
     feet = posed.points_m[:, contact_points]
     mass = centre_of_mass(posed.joints_m)
     upright = leg_stretch(posed.joints_m, rig.joints_m) > _STRAIGHT_LEG
-    pitch, roll, height = _PITCH_PRIOR_RAD[0], 0.0, 0.0
+    prior = np.array([_PITCH_PRIOR_RAD, _ROLL_PRIOR_RAD])
+    if up_cam is not None:
+        x, y, z = up_cam
+        prior = np.array([[np.arctan2(-z, np.hypot(x, y)), _KNOWN_SPREAD_RAD], [np.arctan2(x, -y), _KNOWN_SPREAD_RAD]])
+    (pitch, roll), height = prior[:, 0], 0.0
     for _ in range(4):
         R = upright_rotation(pitch, roll)
         world = feet @ R  # rows times R = R^T x
         stand = np.zeros(world.shape[:2])
         for stamps, piece in zip(stamps_s, pieces, strict=True):
             stand[piece] = contact_probability(world[piece], stamps, np.zeros(3), seen[piece])
-        pitch, roll, height = _fit_plane(feet, mass, stand, upright, pitch, roll)
+        pitch, roll, height = _fit_plane(feet, mass, stand, upright, pitch, roll, prior)
     R = upright_rotation(pitch, roll)
     return Gravity(R, -R @ np.array([0.0, height, 0.0]))
 
@@ -133,9 +139,15 @@ def leg_stretch(joints_m: np.ndarray, rest_m: np.ndarray) -> np.ndarray:
 
 
 def _fit_plane(
-    feet: np.ndarray, mass: np.ndarray, stand: np.ndarray, upright: np.ndarray, pitch: float, roll: float
+    feet: np.ndarray,
+    mass: np.ndarray,
+    stand: np.ndarray,
+    upright: np.ndarray,
+    pitch: float,
+    roll: float,
+    prior: np.ndarray,
 ) -> tuple[float, float, float]:
-    """Pitch, roll (radians) and height of the camera above the floor (m)."""
+    """Pitch, roll (radians) and height of the camera above the floor (m). ``prior``: (2, 2) mean and spread of each."""
     weight = stand.sum(1)
     if not (stand > 0.5).any():
         lowest = (feet @ upright_rotation(pitch, roll))[..., 1].min()
@@ -162,7 +174,7 @@ def _fit_plane(
         plane = np.sign(plane) * np.sqrt(2 * (np.sqrt(1 + plane**2) - 1))  # Charbonnier: steps and jumps count less
         return np.concatenate(
             [
-                [(v[0] - _PITCH_PRIOR_RAD[0]) / _PITCH_PRIOR_RAD[1], v[1] / _ROLL_SPREAD_RAD],
+                (v[:2] - prior[:, 0]) / prior[:, 1],
                 tilt * balance,
                 plane,
             ]

@@ -9,6 +9,8 @@ class SolverSettings:
 
     height_m: float | None = None
     """Standing height of the person; None lets the body model's average stand."""
+    up_cam: tuple[float, float, float] | None = None
+    """Unit vector against gravity in the camera's axes, where it is known; None finds it in the motion."""
     fit_shape: bool = True
     """Fit the body's proportions; False keeps the mean body, made as tall as ``height_m``."""
     sigma_body_2d: float = 0.012

@@ -116,7 +116,7 @@ def _solve_segments(
         start = initial_chain(piece, rigs.body)
         chains.append(solve_windows(rigs.body, e, weights, start, IN_CAMERA, None, settings, 8))
         tick(len(e.stamps_s), 0.4)
-    gravity, joined = gravity_of(pieces, chains, rigs.body)
+    gravity, joined = gravity_of(pieces, chains, rigs.body, settings.up_cam)
     contacts, begin = [], 0
     for i, (piece, e) in enumerate(zip(pieces, evidence, strict=True)):
         chain = joined.frames(slice(begin, begin + len(e.stamps_s)))
@@ -131,13 +131,16 @@ def _solve_segments(
     return _fill(o, segments, rigs, betas, gravity, chains, contacts, settings, tick)
 
 
-def gravity_of(pieces: list[Observations], chains: list[Chain], rig: Rig) -> tuple[Gravity, Chain]:
-    """Gravity and floor from pieces solved in the camera frame, and all their frames joined in that world."""
+def gravity_of(
+    pieces: list[Observations], chains: list[Chain], rig: Rig, up_cam: tuple[float, float, float] | None = None
+) -> tuple[Gravity, Chain]:
+    """Gravity and floor from pieces solved in the camera frame, and all their frames joined in that world. ``up_cam``:
+    the vertical, where it is known."""
     bounds = np.cumsum([0, *(len(p.stamps_s) for p in pieces)])
     parts = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
     joined = Chain(np.concatenate([c.R_local for c in chains]), np.concatenate([c.trans_m for c in chains]))
     seen = np.concatenate([feet_seen(p) for p in pieces])
-    gravity = estimate_gravity(joined, rig, CONTACT_INDEX, [p.stamps_s for p in pieces], parts, seen)
+    gravity = estimate_gravity(joined, rig, CONTACT_INDEX, [p.stamps_s for p in pieces], parts, seen, up_cam)
     return gravity, gravity.to_world(joined, rig.joints_m[0])
 
 

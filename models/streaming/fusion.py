@@ -48,6 +48,8 @@ from .world_settings import WorldSettings
 from .world_track import WorldTrack
 
 _PLANE_ROUNDS = 4
+_KNOWN_UP_RAD = 1e-4
+"""Error of a vertical that is given."""
 _MARGIN = 0.1
 """The contact that is told keeps this distance from one half."""
 _SHAPE_OUTLIER = 1.0
@@ -90,6 +92,8 @@ def world_of_take(
     up, sigma = mean_vertical(
         np.asarray(estimate.up_cam, np.float64), visible * uprightness(estimate.R_cam_root, estimate.up_cam), settings
     )
+    if settings.up_cam is not None:
+        up, sigma = np.array(settings.up_cam, np.float64), _KNOWN_UP_RAD
     camera = _camera(estimate, person, R_local, view, visible, up, sigma, settings)
     world, _ = sequence_to_world(human_frames(estimate, camera.R_cam_world, person.joints_m[0]), person.joints_m[0])
     R_local[:, 0] = world.R_world_root

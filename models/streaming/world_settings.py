@@ -9,6 +9,8 @@ class WorldSettings:
 
     height_m: float | None = None
     """Standing height of the person; None keeps the size that the networks give."""
+    up_cam: tuple[float, float, float] | None = None
+    """Whole takes: unit vector against gravity in the camera's axes, where it is known; None finds it in the motion."""
     max_gap_s: float = 0.6
     """A person missing for longer begins a new segment; the pose is held in between."""
 

@@ -1,30 +1,22 @@
 """Videos of a take: the source again with the captured body over it, or with the body alone beside it."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
-import cv2
-import numpy as np
 
 from ...engines import registry
 from ...models.errors import HmcapError, UsageError
-from ...models.motion import GROUP_NAMES, MotionFrame
+from ...models.motion import MotionFrame
 from ..exporters.files import atomic_path
 from ..exporters.prepare import take_body
-from ..frames import Frame, Source
+from ..frames import Source
 from ..sources import SAMPLES, open_source
+from ..take import Take
 from .choose import open_renderer
-from .figure import Figure, Posed
-from .mesh import MeshRenderer
-from .side import SideView
-from .skeleton import draw_contact, draw_proxies, draw_skeleton, draw_text
+from .figure import Figure
+from .painters import COLOURS, OverlayPainter, Painter, Person, Shown, SidePainter
 from .video import VideoWriter, first_picture_s
-
-if TYPE_CHECKING:
-    from ..take import Take
 
 STYLES = ("mesh", "skeleton")
 MAX_SIDE_PX = 1920
@@ -46,8 +38,8 @@ class OverlayReport:
 
 
 def write_overlay(
-    take: "Take",
-    source: "Source | str | Path",
+    take: Take | Sequence[Take],
+    source: Source | str | Path,
     path: str | Path,
     *,
     style: str = "mesh",
@@ -61,7 +53,7 @@ def write_overlay(
     no record (dropped, or nobody in view) is shown without a body and says so. The source's sound is copied.
 
     Args:
-        take: the recorded take.
+        take: the recorded take, or those of several people in the same footage, each drawn in a colour of their own.
         source: what the take was captured from, open or to be opened; a live source cannot be read again.
         path: the mp4 to write, whole or not at all.
         style: ``mesh`` or ``skeleton`` (captured skeleton and the landmarks it was made from).
@@ -79,8 +71,8 @@ def write_overlay(
 
 
 def write_videos(
-    take: "Take",
-    source: "Source | str | Path",
+    take: Take | Sequence[Take],
+    source: Source | str | Path,
     *,
     overlay: str | Path | None = None,
     side_by_side: str | Path | None = None,
@@ -92,23 +84,25 @@ def write_videos(
     """Write the overlay (see :func:`write_overlay`), the side-by-side video, or both in one pass over the source.
 
     The side-by-side video shows the source's picture and, on its right and as high, the body alone on a plain floor,
-    seen from the side by a camera that follows it.
+    seen from the side by a camera that follows it; ``take`` may be those of several people in both.
     """
     if style not in STYLES:
         raise UsageError(f"The overlay style is one of {', '.join(STYLES)}; found {style!r}.")
-    if not take.motion:
+    takes = [take] if isinstance(take, Take) else list(take)
+    take = takes[0]
+    if not all(t.motion for t in takes):
         raise HmcapError("Expected frames to draw, but the take is empty. Capture again and let it run longer.")
     first, last = take.motion[0], take.motion[-1]
-    by_index = {frame.index: frame for frame in take.motion}
-    figure = Figure(take_body(take))
+    people = [Person(t, Figure(take_body(t)), COLOURS[k % len(COLOURS)]) for k, t in enumerate(takes)]
+    motions = [{frame.index: frame for frame in t.motion} for t in takes]
     skin = style == "mesh" or side_by_side is not None
     mesh = open_renderer(renderer) if skin else None
     with contextlib.ExitStack() as stack:
         painters: dict[Path, Painter] = {}
         if overlay is not None:
-            painters[Path(overlay)] = _OverlayPainter(take, figure, mesh if style == "mesh" else None, max_side_px)
+            painters[Path(overlay)] = OverlayPainter(people, mesh if style == "mesh" else None, max_side_px)
         if side_by_side is not None and mesh is not None:
-            painters[Path(side_by_side)] = _SidePainter(take, figure, mesh, max_side_px)
+            painters[Path(side_by_side)] = SidePainter(people, mesh, max_side_px)
         if mesh is not None:
             stack.callback(mesh.close)
         video = source if isinstance(source, Source) else stack.enter_context(_reopen(source, first, last, take.fps))
@@ -121,15 +115,15 @@ def write_videos(
                 continue
             if frame.index > last.index:
                 break
-            motion = by_index.get(frame.index)
+            motion = motions[0].get(frame.index)
             if motion is not None and abs(motion.stamp_s - frame.stamp_s) > _SAME_FRAME_S:
                 raise HmcapError(
                     f"Expected the video this take was captured from, but frame {frame.index} is stamped "
                     f"{frame.stamp_s:.3f} s in {video.name} and {motion.stamp_s:.3f} s in the take. Give the same "
                     "video."
                 )
-            posed = figure.pose(motion, skin=skin) if motion is not None and motion.present else None
-            pictures = {path: painter.paint(frame, motion, posed) for path, painter in painters.items()}
+            shown = [_shown(p, motion.get(frame.index), skin) for p, motion in zip(people, motions, strict=True)]
+            pictures = {path: painter.paint(frame, shown) for path, painter in painters.items()}
             if not writers:
                 start_s = frame.stamp_s
                 sound, offset_s = _sound_of(video)
@@ -154,90 +148,11 @@ def write_videos(
     ]
 
 
-def fit(image_rgb: np.ndarray, max_side_px: int) -> np.ndarray:
-    """The picture, scaled down where its longer side exceeds ``max_side_px``."""
-    height, width = image_rgb.shape[:2]
-    factor = max_side_px / max(height, width)
-    if factor >= 1:
-        return image_rgb
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    return cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)
-
-
-def hud_lines(index: int, stamp_s: float, fps: float, motion: MotionFrame | None) -> list[str]:
-    """The lines of text in the corner of one frame."""
-    lines = [f"frame {index}   {stamp_s:.2f} s   {fps:.5g} fps"]
-    if motion is None:
-        return [*lines, "no record of this frame"]
-    if not motion.present:
-        return [*lines, "held: nobody in view"]
-    touching = ["on" if c > 0.5 else "--" for c in motion.contact]
-    lines.append(f"ground   L heel {touching[0]} toe {touching[1]}   R heel {touching[2]} toe {touching[3]}")
-    held = [name.replace("_", " ") for name, real in zip(GROUP_NAMES, motion.measured, strict=True) if not real]
-    return [*lines, f"held: {', '.join(held)}"] if held else lines
-
-
-class Painter(Protocol):
-    """Makes the pictures of one video from those of the source."""
-
-    description: str
-
-    def paint(self, frame: Frame, motion: MotionFrame | None, posed: Posed | None) -> np.ndarray:
-        """The picture, of the same size for every frame; ``posed`` is None where nobody is in view."""
-        ...
-
-
-class _OverlayPainter:
-    """Draws one take's figure over the source's pictures; without a mesh renderer, as skeleton and landmarks."""
-
-    def __init__(self, take: "Take", figure: Figure, renderer: MeshRenderer | None, max_side_px: int) -> None:
-        self._figure, self._renderer, self._fps, self._max_side_px = figure, renderer, take.fps, max_side_px
-        self._proxies = {} if renderer is not None else {proxies.index: proxies for proxies in take.proxies}
-        self.description = f"overlay: {'skeleton' if renderer is None else renderer.description}"
-
-    def paint(self, frame: Frame, motion: MotionFrame | None, posed: Posed | None) -> np.ndarray:
-        out, proxies = fit(frame.image_rgb, self._max_side_px), self._proxies.get(frame.index)
-        if motion is not None and posed is not None:
-            camera, T = motion.camera.scaled_to(out.shape[1], out.shape[0]), motion.T_cam_world
-            if self._renderer is not None:
-                out = self._renderer.render(out, posed.vertices_m, self._figure.faces, T, camera)
-            else:
-                out = draw_skeleton(out, posed.joints_m, T, camera)
-            out = draw_contact(out, posed.foot_points_m, motion.contact, T, camera)
-        if proxies is not None and proxies.present:
-            out = draw_proxies(out, proxies, bones=False)
-        return draw_text(out, hud_lines(frame.index, frame.stamp_s, self._fps, motion))
-
-
-class _SidePainter:
-    """The source's picture, and beside it the body alone as seen from the side."""
-
-    def __init__(self, take: "Take", figure: Figure, renderer: MeshRenderer, max_side_px: int) -> None:
-        self._take, self._figure, self._renderer, self._max_side_px = take, figure, renderer, max_side_px
-        self._view: SideView | None = None
-        self.description = f"side by side: {renderer.description}"
-
-    def paint(self, frame: Frame, motion: MotionFrame | None, posed: Posed | None) -> np.ndarray:
-        image = frame.image_rgb
-        height, left, right = side_by_side_size(image.shape[1], image.shape[0], self._max_side_px)
-        if image.shape[:2] != (height, left):
-            image = cv2.resize(image, (left, height), interpolation=cv2.INTER_AREA)
-        if self._view is None:
-            self._view = SideView(self._take.motion, self._figure, self._take.fps, right, height)
-        contact = np.zeros(4) if motion is None else motion.contact
-        side = self._view.paint(frame.index, posed, self._figure.faces, contact, self._renderer)
-        side = draw_text(side, hud_lines(frame.index, frame.stamp_s, self._take.fps, motion))
-        return np.concatenate((image, side), axis=1)
-
-
-def side_by_side_size(width_px: int, height_px: int, max_side_px: int) -> tuple[int, int, int]:
-    """Height, width of the left picture and width of the right one, whose longer side together is at most
-    ``max_side_px``. The right one is as wide as the left one, but no wider than high: a body needs no more."""
-    side = min(width_px, height_px)
-    factor = min(1.0, max_side_px / max(height_px, width_px + side))
-    height, left, right = (max(1, round(length * factor)) for length in (height_px, width_px, side))
-    # Rounding up both halves may be one pixel too much.
-    return height, left, max(1, min(right, max_side_px - left))
+def _shown(person: Person, motion: MotionFrame | None, skin: bool) -> Shown:
+    """The body is posed once for all the videos."""
+    if motion is None or not motion.present:
+        return Shown(motion, None)
+    return Shown(motion, person.figure.pose(motion, skin=skin))
 
 
 def _reopen(spec: str | Path, first: MotionFrame, last: MotionFrame, fps: float) -> Source:

@@ -29,25 +29,32 @@ _SHADE = 0.42
 
 
 class SideView:
-    """A camera that follows the person with a fixed direction, and what it sees.
+    """A camera that follows the first person with a fixed direction, from where all are in sight, and what it sees.
 
     Args:
-        motion: the whole take, which decides where the camera stands.
-        figure: poses the body of the take.
+        people: whole motion and figure of each person, which decide where the camera stands.
         fps: mean frame rate of the take.
         width_px, height_px: size of the picture.
     """
 
     def __init__(
-        self, motion: Sequence[MotionFrame], figure: Figure, fps: float, width_px: int, height_px: int
+        self, people: Sequence[tuple[Sequence[MotionFrame], Figure]], fps: float, width_px: int, height_px: int
     ) -> None:
-        present = [m for m in motion if m.present] or list(motion)
-        joints_m = np.stack([figure.pose(m, skin=False).joints_m for m in present])
+        present = [[m for m in motion if m.present] or list(motion) for motion, _ in people]
+        joints_m = [
+            np.stack([figure.pose(m, skin=False).joints_m for m in seen])
+            for seen, (_, figure) in zip(present, people, strict=True)
+        ]
         self._camera = Camera.from_fov(width_px, height_px, FOV_DEG)
-        self._R_cam_world = side_rotation([m.T_cam_world for m in present])
-        self._index = np.array([m.index for m in present])
-        self._aim_m = aim_points(joints_m, _FOLLOW_S * fps)
-        self._distance_m = fitting_distance(joints_m - self._aim_m[:, None], self._R_cam_world, self._camera)
+        self._R_cam_world = side_rotation([m.T_cam_world for m in present[0]])
+        self._index = np.array([m.index for m in present[0]])
+        self._aim_m = aim_points(joints_m[0], _FOLLOW_S * fps)
+        self._distance_m = max(
+            fitting_distance(
+                xyz - np.stack([self._aim(m.index) for m in seen])[:, None], self._R_cam_world, self._camera
+            )
+            for xyz, seen in zip(joints_m, present, strict=True)
+        )
         self._empty = _plain(self._R_cam_world, self._camera)
 
     def pose_of_view(self, index: int) -> np.ndarray:
@@ -61,17 +68,22 @@ class SideView:
         return np.array([np.interp(index, self._index, self._aim_m[:, k]) for k in range(3)])
 
     def paint(
-        self, index: int, posed: Posed | None, faces: np.ndarray, contact: np.ndarray, renderer: MeshRenderer
+        self,
+        index: int,
+        bodies: Sequence[tuple[Posed, np.ndarray, np.ndarray, tuple[int, int, int]]],
+        renderer: MeshRenderer,
     ) -> np.ndarray:
-        """(height, width, 3) uint8 RGB of one frame; without ``posed`` the empty floor."""
+        """(height, width, 3) uint8 RGB of one frame: an empty floor, and on it ``bodies`` with their faces (F, 3),
+        contact (4,) and colour."""
         camera, T = self._camera, self.pose_of_view(index)
         out = self._empty.copy()
         _draw_grid(out, self._aim(index), T, camera)
-        if posed is None:
-            return out
-        _draw_shadow(out, posed.vertices_m, faces, T, camera, renderer)
-        out = renderer.render(out, posed.vertices_m, faces, T, camera, opacity=1.0)
-        return draw_contact(out, posed.foot_points_m, contact, T, camera)
+        for posed, faces, _, _ in bodies:
+            _draw_shadow(out, posed.vertices_m, faces, T, camera, renderer)
+        for posed, faces, contact, colour in sorted(bodies, key=lambda b: -to_camera(b[0].joints_m[0], T)[2]):
+            out = renderer.render(out, posed.vertices_m, faces, T, camera, colour=colour, opacity=1.0)
+            out = draw_contact(out, posed.foot_points_m, contact, T, camera)
+        return out
 
 
 def side_rotation(T_cam_world: Sequence[np.ndarray]) -> np.ndarray:
