@@ -19,6 +19,7 @@ from ..engines.store import models_folder
 from ..engines.tensorrt_library import FLAVOURS, load, present, unavailable
 from ..models.body import load_body
 from ..models.errors import HmcapError
+from .exporters import EXPORTERS
 from .machine import cores, processor_name
 from .overlay import open_renderer
 from .progress import open_console
@@ -57,6 +58,7 @@ def examine(console: Console | None = None) -> int:
         _body(),
         _video(),
         _overlay(),
+        *_formats(),
         _webcams(),
         _window(),
         _disk(),
@@ -185,6 +187,19 @@ def _overlay() -> Check:
     return "ok", "overlay", text
 
 
+def _formats() -> list[Check]:
+    """All formats that can be written here in one line; one more for each that needs something."""
+    ready: list[str] = []
+    checks: list[Check] = []
+    for name, exporter in EXPORTERS.items():
+        try:
+            exporter.check()
+            ready.append(name)
+        except HmcapError as error:
+            checks.append(("note", f"export {name}", str(error)))
+    return [("ok", "export", ", ".join(ready)), *checks]
+
+
 def _webcams() -> Check:
     found = working_cameras()
     if not found:
@@ -196,7 +211,7 @@ def _window() -> Check:
     reason = why_no_screen()
     if not reason:
         return "ok", "live window", "opens here"
-    return "note", "live window", f"none: {reason}. Capture works without; Ctrl-C ends it"
+    return "note", "live window", f"none: {reason}. hmcap --webcam 0 shows a page in the browser instead"
 
 
 def _disk() -> Check:

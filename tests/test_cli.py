@@ -360,7 +360,7 @@ def test_models_and_doctor_print_tables(tmp_path, monkeypatch, capsys):
     assert "Apache-2.0" in out
     code, out, _ = run(capsys, "doctor")
     assert code == 0
-    for piece in ("openvino", "hmcap models fetch", "webcams", "overlay"):
+    for piece in ("openvino", "hmcap models fetch", "webcams", "overlay", "bvh, glb"):
         assert piece in out
 
 
