@@ -11,7 +11,7 @@ from ..models.errors import UsageError
 from .exporters import ExportOptions
 from .frames import Source
 from .interrupts import Interrupts
-from .journal import PART_SUFFIX, read_take
+from .journal_reading import PART_SUFFIX, read_take
 from .locks import is_open
 from .motion import Solve
 from .options import CaptureOptions, parse_formats

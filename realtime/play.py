@@ -9,7 +9,7 @@ from typing import Any
 from .addresses import DEFAULT_VIEWER, parse_address
 from .exporters.prepare import take_body
 from .interrupts import Interrupts
-from .journal import read_take
+from .journal_reading import read_take
 from .live_outputs import open_live_outputs
 from .loop import Sink
 from .options import CaptureOptions

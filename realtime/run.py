@@ -21,7 +21,8 @@ from ..models.solver.settings import SolverSettings
 from .camera_options import choose_camera, describe
 from .frames import Source
 from .interrupts import Interrupts, stopped_at_once
-from .journal import TakeWriter, read_part, read_take, with_measured_fps, write_take
+from .journal import TakeWriter, read_part, write_take
+from .journal_reading import read_take
 from .live_outputs import open_live_outputs
 from .locks import is_open
 from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
@@ -37,7 +38,7 @@ from .report import Report, summarise
 from .sinks import JournalSink, RecentFrames
 from .sources import SAMPLES
 from .stages import open_landmarks, open_motion
-from .take import Take, TakeHeader
+from .take import Take, TakeHeader, with_measured_fps
 from .viewer import ViewerSink
 from .watching import Running, Watcher, release_all
 from .window import TICK_S, LiveWindow
