@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .capture import capture_video, capture_webcam, export_take
     from .frames import Frame, Source
-    from .journal import TakeWriter, read_take
+    from .journal import TakeWriter
+    from .journal_reading import read_take
     from .options import CaptureOptions
     from .report import Report, summarise
     from .run import CaptureResult, Parts
@@ -35,7 +36,7 @@ _HOMES = {
     "capture_webcam": ".capture",
     "export_take": ".capture",
     "open_source": ".sources",
-    "read_take": ".journal",
+    "read_take": ".journal_reading",
     "summarise": ".report",
 }
 

@@ -11,7 +11,7 @@ from ..models.errors import UsageError
 from .exporters import ExportOptions
 from .frames import Source
 from .interrupts import Interrupts
-from .journal import PART_SUFFIX, read_take
+from .journal_reading import PART_SUFFIX, read_take
 from .locks import is_open
 from .motion import Solve
 from .options import CaptureOptions, parse_formats
@@ -87,7 +87,7 @@ def capture_webcam(
             return plan_unused(f"{source.name}-{stamp}", _folder(None, source, choices), choices)
 
         outputs = plan()
-        outputs.check(take=choices.record or bool(choices.export))
+        outputs.check(take=choices.records)
         with contextlib.closing(Run(source, choices, outputs, parts, display)) as run:
             result = run.live(window and not no_window, plan)
             if serve:
@@ -96,7 +96,7 @@ def capture_webcam(
 
 
 def fallback_viewer(choices: CaptureOptions) -> CaptureOptions:
-    """The choices of a live capture that gets no window: the browser viewer shows it, where that is to be had."""
+    """The choices of a live capture that gets no window: the browser viewer shows it."""
     from .viewer.address import free_address  # a capture with a window needs none of it
 
     return choices if choices.viewer is not None else dataclasses.replace(choices, viewer=str(free_address()))

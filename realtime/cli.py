@@ -113,7 +113,7 @@ def _export(words: list[str]) -> int:
     options = vars(export_parser().parse_args(words))
     quiet, _ = options.pop("quiet"), options.pop("debug")
     take = options.pop("take")
-    if not {"to", "overlay", "side_by_side", "report"} & options.keys():
+    if not any("".join(options.get(name, ())) for name in ("to", "overlay", "side_by_side", "report")):
         raise UsageError(f"Expected what to write; found nothing. Try: hmcap export {take} --to bvh")
     from .capture import export_take
 

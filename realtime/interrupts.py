@@ -2,9 +2,20 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
+
+
+def stopped_at_once(kept: Sequence[Path]) -> KeyboardInterrupt:
+    """What a capture that was broken off raises; ``kept``: its takes."""
+    if not kept:
+        return KeyboardInterrupt("stopped before anything was captured.")
+    takes = ", ".join(map(str, kept))
+    return KeyboardInterrupt(
+        f"stopped at once. What was captured is kept in {takes}; to go on: hmcap export {kept[0]} --to bvh"
+    )
 
 
 class Interrupts:

@@ -35,7 +35,7 @@ class CaptureOptions:
     report: str | Path | None = None
     """JSON file to write the end-of-run report to."""
     record: bool = False
-    """Keep a take of a webcam capture (a file always keeps one)."""
+    """Record a webcam from its first frame, as ``export`` does too (a file always keeps a take)."""
 
     viewer: str | None = None
     """Address, HOST:PORT, at which browsers see the capture live; None for no viewer."""
@@ -174,6 +174,11 @@ class CaptureOptions:
                 file, form = find_network(name, part)
                 found[part] = {"name": name, "layout": form.layout, "sha256": file.sha256}
         return found
+
+    @property
+    def records(self) -> bool:
+        """Whether a webcam is recorded from its first frame."""
+        return self.record or bool(self.export)
 
     def camera_options(self) -> CameraOptions:
         """The options that concern the lens."""

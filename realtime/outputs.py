@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..models.errors import HmcapError, UsageError
 from .exporters import EXPORTERS, ExportOptions, atomic_path, prepare
-from .journal import PART_SUFFIX
+from .journal_reading import PART_SUFFIX
 from .options import CaptureOptions
 from .overlay import write_videos
 from .progress import Display

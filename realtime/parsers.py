@@ -65,7 +65,9 @@ def capture_parser() -> argparse.ArgumentParser:
     output.add_argument("--overlay", metavar="FILE", help="MP4 of the footage with the captured body over it")
     output.add_argument("--side-by-side", metavar="FILE", help="MP4 of the footage beside the body seen from the side")
     output.add_argument("--out", metavar="FOLDER", help="folder of take and exports (default: beside the input)")
-    output.add_argument("--record", action="store_true", help="record a webcam from the start (in the window: r)")
+    output.add_argument(
+        "--record", action="store_true", help="record a webcam from the start, as --export does too (in the window: r)"
+    )
     output.add_argument("--report", metavar="FILE", help="write the report as JSON")
     _export_options(output, NAMINGS, UP_AXES)
 

@@ -15,7 +15,7 @@ from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
 from ..models.shared_world import agreed_vertical, agrees, moved, world_from_other
 from .frames import Frame
-from .interrupts import Interrupts
+from .interrupts import Interrupts, stopped_at_once
 from .journal import TakeWriter, read_part
 from .loop import LandmarkStage, MotionStage, RunStats, Sink
 from .outputs import Outputs, write_files
@@ -91,17 +91,11 @@ def record_people(run: "Run", sinks: Sequence[Sink], motion: MotionStage | None)
             found = _found(run, writers, journals)
             run.check(writers[0], journals[0].proxies, stats)
             takes, reports = _solved(run, [(writers[k], journals[k]) for k in found], stats)
+            files = _written(run, [planned[k] for k in found], takes, reports)
+            paths = tuple(writers[k].path for k in found)
+            return CaptureResult(paths[0], reports[0], tuple(files), interrupts.asked, paths)
     except KeyboardInterrupt as error:
-        kept = [o.take for o in planned if o.take.is_file()]
-        raise KeyboardInterrupt(
-            f"stopped at once. What was captured is kept in {', '.join(map(str, kept))}; to go on with one of them: "
-            f"hmcap export {kept[0]} --to bvh"
-            if kept
-            else "stopped before anything was captured."
-        ) from error
-    files = _written(run, [planned[k] for k in found], takes, reports)
-    paths = tuple(writers[k].path for k in found)
-    return CaptureResult(paths[0], reports[0], tuple(files), interrupts.asked, paths)
+        raise stopped_at_once([o.take for o in planned if o.take.is_file()]) from error
 
 
 def _found(run: "Run", writers: Sequence[TakeWriter], journals: Sequence[JournalSink]) -> list[int]:

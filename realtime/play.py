@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from .addresses import DEFAULT_VIEWER, parse_address
 from .exporters.prepare import take_body
 from .interrupts import Interrupts
-from .journal import read_take
+from .journal_reading import read_take
 from .live_outputs import open_live_outputs
 from .loop import Sink
 from .options import CaptureOptions
@@ -16,6 +17,7 @@ from .player import Feeder, Player, check_speed
 from .progress import Display
 from .viewer import Playback, Viewer
 from .viewer.viewer import announcement
+from .watching import release_all
 
 _LOOK_S = 0.2
 
@@ -36,20 +38,18 @@ def play_take(
     take that goes to the viewer alone starts when the first browser opens it. Raises ``HmcapError``.
     """
     check_speed(speed)
-    address, choices, display = (
-        parse_address(viewer, "--viewer", DEFAULT_VIEWER, any_port=True),
-        CaptureOptions(**options),
-        Display(show),
-    )
+    address = parse_address(viewer, "--viewer", DEFAULT_VIEWER, any_port=True)
+    choices, display = CaptureOptions(**options), Display(show)
     recorded = read_take(Path(take).expanduser())
     player = Player(recorded, speed=speed, loop=loop)
     body = take_body(recorded)
-    outputs = open_live_outputs(choices, body)
-    page = Viewer(body, address, recorded.header.name, choices.export_options(), lambda: recorded)
-    try:
-        serve(page, player, outputs, said=(*announcement(page), "Ctrl-C ends it."), display=display)
-    finally:
-        page.close()
+    with ExitStack() as stack:
+        outputs = open_live_outputs(choices, body)
+        stack.callback(release_all, outputs)
+        page = Viewer(body, address, recorded.header.name, choices.export_options(), lambda: recorded)
+        stack.enter_context(closing(page))
+        said = [line for output in outputs for line in output.said]
+        serve(page, player, outputs, said=(*said, *announcement(page), "Ctrl-C ends it."), display=display)
 
 
 def serve(page: Viewer, player: Player, outputs: Sequence[Sink] = (), *, said: Sequence[str], display: Display) -> None:

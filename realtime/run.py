@@ -3,7 +3,7 @@ take, then the files are written."""
 
 import dataclasses
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -20,8 +20,9 @@ from ..models.proxies import Proxies
 from ..models.solver.settings import SolverSettings
 from .camera_options import choose_camera, describe
 from .frames import Source
-from .interrupts import Interrupts
-from .journal import TakeWriter, read_part, read_take, with_measured_fps, write_take
+from .interrupts import Interrupts, stopped_at_once
+from .journal import TakeWriter, read_part, write_take
+from .journal_reading import read_take
 from .live_outputs import open_live_outputs
 from .locks import is_open
 from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
@@ -37,9 +38,9 @@ from .report import Report, summarise
 from .sinks import JournalSink, RecentFrames
 from .sources import SAMPLES
 from .stages import open_landmarks, open_motion
-from .take import Take, TakeHeader
+from .take import Take, TakeHeader, with_measured_fps
 from .viewer import ViewerSink
-from .watching import Running, watchers
+from .watching import Running, Watcher, release_all
 from .window import TICK_S, LiveWindow
 
 
@@ -85,17 +86,24 @@ class Run:
         self.camera = choose_camera(source.width_px, source.height_px, choices.camera_options(), source.metadata)
         self.body = load_body(choices.body)
         self.landmarks = parts.landmarks or open_landmarks(choices)
-        self.live_outputs = open_live_outputs(choices, self.body)
-        live = source.live or bool(self.live_outputs)
-        # a caller who brings all that a run needs of it waits for no weights
-        brought = parts.solve is not None and (parts.motion is not None or not live)
-        self.motion = SolverMotion() if brought else open_motion(choices, live=live)
-        self.solve = parts.solve or self.motion.solve
         self.parts = parts
         self.warnings: list[str] = []
-        networks = self.landmarks.engines | self.motion.engines
-        engines = {n: {"backend": e.backend, "device": e.device} for n, e in networks.items()}
-        self.header = TakeHeader(
+        self.live_outputs = open_live_outputs(choices, self.body)
+        try:
+            live = source.live or bool(self.live_outputs)
+            # a caller who brings all that a run needs of it waits for no weights
+            brought = parts.solve is not None and (parts.motion is not None or not live)
+            self.motion = SolverMotion() if brought else open_motion(choices, live=live)
+            self.solve = parts.solve or self.motion.solve
+            self.header = self._header()
+            self._announce()
+        except BaseException:
+            self.close()
+            raise
+
+    def _header(self) -> TakeHeader:
+        source, networks = self.source, self.landmarks.engines | self.motion.engines
+        return TakeHeader(
             source=_opens_again(source),
             name=source.name,
             fps=source.fps,
@@ -104,22 +112,24 @@ class Run:
             camera=self.camera,
             frame_count=source.expected_frames,
             live=source.live,
-            engines=engines,
-            settings=choices.to_settings(),
+            engines={n: {"backend": e.backend, "device": e.device} for n, e in networks.items()},
+            settings=self.choices.to_settings(),
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             version=version("hmcap"),
         )
+
+    def _announce(self) -> None:
+        source, choices, display = self.source, self.choices, self.display
         size = f"{source.width_px}x{source.height_px}, {source.fps:.5g} fps"
         display.say(f"{source.name}: {size}" + (f", {source.expected_frames} frames" if source.expected_frames else ""))
         display.say(f"camera: {describe(self.camera)}")
-        names = sorted({f"{e['backend']} on {e['device']}" for e in engines.values()})
+        names = sorted({f"{e['backend']} on {e['device']}" for e in self.header.engines.values()})
         computing = "" if choices.precision == "f32" else f", {choices.precision}"
         display.say(f"networks: {', '.join(names)}{computing}")
         for part, network in choices.networks().items():
             display.say(f"{part} landmarks: {network['name']} ({network['layout']})")
-        for watcher in watchers(self.live_outputs):
-            for line in watcher.said:
-                display.say(line)
+        for line in (line for output in self.live_outputs for line in output.said):
+            display.say(line)
 
     def file(self) -> CaptureResult:
         """Pass 1, pass 2, exports. Where somebody watches pass 1, the footage plays at its own rate, with the live
@@ -135,7 +145,7 @@ class Run:
 
         ``plan`` gives each take its files.
         """
-        motion, recent, record = self._live_motion(), RecentFrames(), self.choices.record or bool(self.choices.export)
+        motion, recent, record = self._live_motion(), RecentFrames(), self.choices.records
         switch = RecordSwitch(self.header, plan, on=record)
         try:
             with Interrupts() as interrupts, switch:
@@ -156,8 +166,7 @@ class Run:
                 if switch.takes or switch.errors:
                     return self._finish_all(switch, stats, interrupts)
         except KeyboardInterrupt as error:
-            kept = [str(t.writer.path) for t in switch.takes]
-            raise _stopped_at_once(kept) from error
+            raise stopped_at_once([t.writer.path for t in switch.takes]) from error
         header = with_measured_fps(self.header, [p.stamp_s for p in recent.proxies])
         take = Take(header, tuple(recent.proxies), tuple(recent.motion), None, 0)
         report = dataclasses.replace(
@@ -169,8 +178,8 @@ class Run:
 
     def serve(self, result: CaptureResult) -> None:
         """Keep a viewer open on the finished take until Ctrl-C; at once where Ctrl-C ended the capture already, where
-        no take was kept, or where there is no viewer."""
-        viewers = [sink for sink in self.live_outputs if isinstance(sink, ViewerSink)]
+        no take was kept, or where there is no viewer that works."""
+        viewers = [sink for sink in self.live_outputs if isinstance(sink, ViewerSink) and not sink.failed]
         if result.take is None or result.interrupted or not viewers:
             return
         from .play import serve
@@ -181,14 +190,13 @@ class Run:
 
     def close(self) -> None:
         """Close what outlives the capture."""
-        for watcher in watchers(self.live_outputs):
-            watcher.release()
+        release_all(self.live_outputs)
 
     def _live_motion(self) -> MotionStage:
         stage = self.parts.motion or self.motion.live(self.camera, self.choices.solver_settings(), self.body)
         return MotionWithFace(stage) if self.choices.face else stage
 
-    def _recorded(self, sinks: list[Sink], motion: MotionStage | None) -> CaptureResult:
+    def _recorded(self, sinks: Sequence[Sink], motion: MotionStage | None) -> CaptureResult:
         """A run over a file, which always keeps a take."""
         try:
             with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
@@ -197,7 +205,7 @@ class Run:
                 return self._finish(writer, journal.proxies, stats, interrupts, self.outputs)
         except KeyboardInterrupt as error:
             path = self.outputs.take
-            raise _stopped_at_once([str(path)] if path.is_file() else []) from error
+            raise stopped_at_once([path] if path.is_file() else []) from error
 
     def _finish_all(self, switch: RecordSwitch, stats: RunStats, interrupts: Interrupts) -> CaptureResult:
         """Solve and export every take of a live run. One that fails stops none of the others: its HmcapError is raised
@@ -236,8 +244,9 @@ class Run:
         it ends the capture.
         """
         loop = CaptureLoop(self.source, self.landmarks, sinks, motion)
-        for watcher in watchers(sinks):
-            watcher.watch(Running(loop.stats, loop.stop, so_far))
+        for sink in sinks:
+            if isinstance(sink, Watcher):
+                sink.watch(Running(loop.stats, loop.stop, so_far))
 
         # Said from the loop's tick: a signal handler may have interrupted a write to the same stream.
         to_say = ["Stopping: what was captured is kept. Ctrl-C again stops at once."]
@@ -353,14 +362,6 @@ def solve_all(
         motion = solve(proxies, camera, settings=settings, model=body, progress=advance)
         progress.update(len(proxies))
         return with_expressions(motion, proxies)
-
-
-def _stopped_at_once(kept: list[str]) -> KeyboardInterrupt:
-    if not kept:
-        return KeyboardInterrupt("stopped before anything was captured.")
-    return KeyboardInterrupt(
-        f"stopped at once. What was captured is kept in {', '.join(kept)}; to go on: hmcap export {kept[0]} --to bvh"
-    )
 
 
 def _opens_again(source: Source) -> str:

@@ -1,5 +1,6 @@
 """A take: what was seen and what was solved in one recording. Every exporter reads one; nothing writes to it."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -149,3 +150,10 @@ def _bad_header(what: str) -> HmcapError:
         f"Expected a take written by hmcap; its header cannot be used: {what}. The file is damaged or comes from "
         "somewhere else: use another copy, or capture again."
     )
+
+
+def with_measured_fps(header: TakeHeader, stamps_s: list[float]) -> TakeHeader:
+    """The header with the frame rate that these stamps really have; unchanged below two frames."""
+    if len(stamps_s) < 2 or stamps_s[-1] <= stamps_s[0]:
+        return header
+    return dataclasses.replace(header, fps=(len(stamps_s) - 1) / (stamps_s[-1] - stamps_s[0]))

@@ -1,11 +1,26 @@
-"""Live outputs that show more than motion: what they may ask of the run, and what they are told of it."""
+"""What live outputs offer beyond a sink, and what those that show the run itself are told of it."""
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from .loop import RunStats
+from .loop import RunStats, Sink
 from .take import Take
+
+
+class LiveOutput(Sink, Protocol):
+    """A sink that shows or sends the motion. It takes its port or device when it is made, so that one that is not to be
+    had is told before anything is captured; it never ends a capture that runs."""
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Lines for the user: where it goes."""
+        ...
+
+    def release(self) -> None:
+        """Free everything, whether or not it was ever opened. Calling it twice is allowed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +37,15 @@ class Running:
 
 @runtime_checkable
 class Watcher(Protocol):
-    """What a sink offers that is told about the whole run and outlives it."""
-
-    @property
-    def said(self) -> tuple[str, ...]:
-        """What the user is to be told now that it is open."""
-        ...
+    """What a sink offers that is told about the whole run."""
 
     def watch(self, running: Running) -> None:
         """The capture is about to start."""
         ...
 
-    def release(self) -> None:
-        """The run has ended in whatever way: free everything. Calling it twice is allowed."""
-        ...
 
-
-def watchers(sinks: Iterable[object]) -> list[Watcher]:
-    """Those of the sinks that watch."""
-    return [sink for sink in sinks if isinstance(sink, Watcher)]
+def release_all(outputs: Iterable[LiveOutput]) -> None:
+    """Release each of them, also where another fails to."""
+    with ExitStack() as stack:
+        for output in outputs:
+            stack.callback(output.release)

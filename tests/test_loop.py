@@ -15,7 +15,7 @@ from hmcap.models.errors import HmcapError
 from hmcap.models.proxies import Proxies
 from hmcap.realtime.frames import Frame, Source, Window
 from hmcap.realtime.interrupts import Interrupts
-from hmcap.realtime.journal import read_take
+from hmcap.realtime.journal_reading import read_take
 from hmcap.realtime.loop import CaptureLoop
 from hmcap.realtime.queues import Ended, Handover
 from hmcap.realtime.take import TakeHeader

@@ -398,7 +398,7 @@ def test_missing_weights_say_what_to_do(monkeypatch):
 
 def test_the_command_captures_with_networks(graph, tmp_path, monkeypatch, capsys):
     from hmcap.realtime import run
-    from hmcap.realtime.journal import read_take
+    from hmcap.realtime.journal_reading import read_take
 
     seen = iter(walked(25.0, 3.0))
 

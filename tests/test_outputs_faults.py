@@ -9,7 +9,6 @@ import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 
-import hmcap.realtime.journal as journal
 import numpy as np
 import pytest
 from hmcap.models.body import load_body
@@ -18,7 +17,7 @@ from hmcap.models.motion import MotionFrame
 from hmcap.models.proxies import Proxies
 from hmcap.models.skeleton import JOINT_NAMES
 from hmcap.realtime import capture_video, export_take, read_take
-from hmcap.realtime.codec import encode_motion
+from hmcap.realtime.codec import decode_motion, encode_motion
 from hmcap.realtime.exporters import EXPORTERS, ExportOptions, prepare
 from hmcap.realtime.journal import TakeWriter
 from hmcap.realtime.locks import is_open, open_alone
@@ -126,7 +125,7 @@ def test_a_take_that_lacks_joints_is_damaged():
     frame = make_motion(1)[0]
     for poses in (frame.poses[:54], frame.poses[:, :2]):
         with pytest.raises(HmcapError, match="'poses'"):
-            journal.decode_motion(encode_motion(dataclasses.replace(frame, poses=poses), 0))
+            decode_motion(encode_motion(dataclasses.replace(frame, poses=poses), 0))
 
 
 @pytest.mark.parametrize("lost", ["left_knee", "right_thumb3"])

@@ -15,7 +15,8 @@ from hmcap.models.errors import HmcapError
 from hmcap.models.motion import MotionFrame
 from hmcap.models.proxies import Proxies
 from hmcap.realtime.codec import decode_motion, decode_proxies, encode_motion, encode_proxies
-from hmcap.realtime.journal import TakeWriter, read_take, write_take
+from hmcap.realtime.journal import TakeWriter, write_take
+from hmcap.realtime.journal_reading import read_take
 from hmcap.realtime.take import TakeHeader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -23,7 +23,8 @@ from hmcap.realtime.addresses import DEFAULT_VIEWER, Address, parse_address
 from hmcap.realtime.exporters import ExportOptions
 from hmcap.realtime.exporters.bvh import read_bvh
 from hmcap.realtime.frames import Frame
-from hmcap.realtime.journal import TakeWriter, read_part, read_take, write_take
+from hmcap.realtime.journal import TakeWriter, read_part, write_take
+from hmcap.realtime.journal_reading import read_take
 from hmcap.realtime.loop import RunStats
 from hmcap.realtime.options import CaptureOptions
 from hmcap.realtime.player import Feeder, Player

@@ -23,7 +23,7 @@ from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
 from ..realtime.exporters.files import atomic_path
 from ..realtime.exporters.prepare import take_body
-from ..realtime.journal import read_take
+from ..realtime.journal_reading import read_take
 from ..realtime.overlay import Figure, MeshRenderer, open_renderer
 from ..realtime.overlay.projection import crop_camera, project
 from ..realtime.overlay.skeleton import (

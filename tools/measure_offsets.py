@@ -20,7 +20,7 @@ from ..models.proxies import BODY_NAMES
 from ..models.solver import SolverSettings, solve_take
 from ..models.solver.observations import stack
 from ..models.solver.offsets import landmark_offsets_m
-from ..realtime.journal import read_take
+from ..realtime.journal_reading import read_take
 from ..realtime.take import Take
 
 _RIDGE = 0.002

@@ -148,8 +148,13 @@ class VirtualCamera:
         self._size_px = (0, 0)
         self._changed = threading.Condition()
         self._newest: tuple[Frame, Proxies, MotionFrame | None] | None = None
-        self._ended = False
+        self._ended = self._released = False
         self._thread: threading.Thread | None = None
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """See :class:`~hmcap.realtime.watching.LiveOutput`."""
+        return (f"virtual camera: {self._camera.path}",)
 
     def open(self, header: TakeHeader) -> None:
         """Tell the device the size of the pictures and begin."""
@@ -176,7 +181,13 @@ class VirtualCamera:
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(2.0)
-        os.close(self._camera.file)
+        if not self._released:
+            self._released = True
+            os.close(self._camera.file)
+
+    def release(self) -> None:
+        """The same, also where nothing was shown."""
+        self.close()
 
     def _run(self) -> None:
         while True:

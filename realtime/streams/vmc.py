@@ -135,6 +135,11 @@ class VmcStream:
                 f"address and the network, or send within this computer: --vmc {DEFAULT_VMC}"
             ) from error
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """See :class:`~hmcap.realtime.watching.LiveOutput`."""
+        return (f"vmc: sends to {self.address}",)
+
     def open(self, header: TakeHeader) -> None:
         """Begin to send."""
         self._started_s = self._clock()
@@ -158,6 +163,10 @@ class VmcStream:
         if self._thread is not None:
             self._thread.join(2.0)
         self._socket.close()
+
+    def release(self) -> None:
+        """The same, also where nothing was sent."""
+        self.close()
 
     def datagrams(self, now_s: float) -> list[bytes]:
         """What is sent at ``now_s`` of the clock."""

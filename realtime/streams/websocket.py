@@ -91,6 +91,11 @@ class WebSocketStream:
         self._betas: np.ndarray | None = None
         self._rest = ""
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """See :class:`~hmcap.realtime.watching.LiveOutput`."""
+        return (f"websocket: ws://{self.address}" + (", for clients with the token" if self.token else ""),)
+
     def open(self, header: TakeHeader) -> None:
         """Begin to serve."""
         self._hello = lines.line(lines.hello(header))
@@ -122,6 +127,10 @@ class WebSocketStream:
         if self._thread is not None:
             self._thread.join(5.0)
         self._socket.close()
+
+    def release(self) -> None:
+        """The same, also where nothing was served."""
+        self.close()
 
     async def _serve(self) -> None:
         # The library says much about clients that come and go wrongly; none of it is about the capture.

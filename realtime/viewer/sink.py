@@ -1,5 +1,6 @@
 """The viewer as a live output of a capture."""
 
+import logging
 import threading
 import time
 from collections import deque
@@ -18,6 +19,8 @@ from ..watching import Running
 from .scene import small_jpeg
 from .status import Chip, Speed, engine_rows, live_rows, person_chip, stage_rows, table_html, take_rows
 from .viewer import Viewer, announcement
+
+LOG = logging.getLogger("hmcap.viewer")
 
 PICTURE_EVERY_S = 1 / 12
 PATH_EVERY_S = 0.5
@@ -55,7 +58,8 @@ class ViewerSink:
         self._header: TakeHeader | None = None
         self._thread: threading.Thread | None = None
         self._ended = self._released = False
-        self._error: BaseException | None = None
+        self.failed = False
+        """Whether it broke, after which it shows nothing more; the capture went on without it."""
 
     @property
     def url(self) -> str:
@@ -79,8 +83,6 @@ class ViewerSink:
             if motion is not None and motion.present:
                 self._pelvis_m.append(np.array(motion.trans_m, dtype=np.float64))
             self._changed.notify()
-        if self._error is not None:
-            raise HmcapError(f"The viewer failed: {self._error}") from self._error
 
     def close(self) -> None:
         """The capture has ended; the page stays, and says so."""
@@ -108,7 +110,7 @@ class ViewerSink:
 
     @property
     def said(self) -> tuple[str, ...]:
-        """What the user is told when it opens."""
+        """See :class:`~hmcap.realtime.watching.LiveOutput`."""
         return announcement(self.viewer)
 
     def _ask_to_stop(self) -> None:
@@ -124,8 +126,9 @@ class ViewerSink:
         try:
             self._show_newest()
         except Exception as error:
-            # Told on the thread of the sinks, which ends the run as any other failing sink does.
-            self._error = error
+            # Whatever it was: what is captured counts for more than what is shown of it.
+            self.failed = True
+            LOG.warning("The viewer failed (%s: %s). The capture goes on without it.", type(error).__name__, error)
 
     def _show_newest(self) -> None:
         speed = Speed()
