@@ -66,6 +66,14 @@ def axis_angle_to_quaternion(axis_angle: np.ndarray) -> np.ndarray:
     return Rotation.from_rotvec(v.reshape(-1, 3)).as_quat(scalar_first=True).reshape(*v.shape[:-1], 4)
 
 
+def same_side(quaternions: np.ndarray) -> np.ndarray:
+    """The same rotations (T, ..., 4), each quaternion (wxyz or xyzw) on the side of the one before it, so that what
+    blends or filters them goes the short way."""
+    turns_over = np.sum(quaternions[1:] * quaternions[:-1], axis=-1, keepdims=True) < 0
+    sign = np.cumprod(np.where(turns_over, -1.0, 1.0), axis=0)
+    return np.concatenate((quaternions[:1], quaternions[1:] * sign))
+
+
 def right_jacobian(axis_angle: np.ndarray) -> np.ndarray:
     """(..., 3, 3) J with exp(v + d) = exp(v) exp(J d) to first order in d; the local axes of an axis-angle joint."""
     v = np.asarray(axis_angle)

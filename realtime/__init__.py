@@ -5,7 +5,7 @@ From Python, the same under the same names as on the command line::
     from hmcap.realtime import capture_video, capture_webcam, export_take
 
     result = capture_video("dance.mp4", export=("bvh", "npz"), fov_deg=60)
-    export_take(result.take, to="bvh", bvh_names="smplx")
+    export_take(result.take, to="bvh", joint_names="smplx")
 """
 
 import importlib

@@ -99,7 +99,7 @@ class CaptureOptions:
     max_frames: int | None = None
     """Most frames to capture."""
 
-    bvh_names: str = "mixamo"
+    joint_names: str = "mixamo"
     t_pose_frame: bool = False
     up: str = "y"
     smooth: float | None = None
@@ -186,7 +186,7 @@ class CaptureOptions:
 
     def export_options(self) -> ExportOptions:
         """The options that concern the files written from the take."""
-        return ExportOptions(self.bvh_names, self.t_pose_frame, self.up, smooth=self.smooth, lock_feet=self.lock_feet)
+        return ExportOptions(self.joint_names, self.t_pose_frame, self.up, smooth=self.smooth, lock_feet=self.lock_feet)
 
     def solver_settings(self) -> SolverSettings:
         """The options that concern the solver."""

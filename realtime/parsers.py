@@ -210,7 +210,7 @@ def _cut_off(text: str) -> float:
 
 def _export_options(group: Any, namings: Iterable[str], up_axes: Iterable[str]) -> None:
     group.add_argument(
-        "--bvh-names", choices=tuple(namings), help="joint names of BVH, GLB, USD, FBX (default: mixamo)"
+        "--joint-names", choices=tuple(namings), help="joint names of BVH, GLB, USD, FBX (default: mixamo)"
     )
     group.add_argument("--t-pose-frame", action="store_true", help="begin BVH, GLB, USD, FBX with one frame of T-pose")
     group.add_argument(

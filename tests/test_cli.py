@@ -144,7 +144,7 @@ def test_exports_of_a_take_need_no_networks(stages, video, tmp_path, capsys, mon
     monkeypatch.setattr(capture_run, "open_landmarks", None)
     monkeypatch.setattr(capture_run, "open_motion", None)
     code, out, _ = run(
-        capsys, "export", tmp_path / "dance.hmcap", "--to", "bvh", "--to", "npz", "--bvh-names", "smplx", "--out",
+        capsys, "export", tmp_path / "dance.hmcap", "--to", "bvh", "--to", "npz", "--joint-names", "smplx", "--out",
         tmp_path / "x" / "y",
     )  # fmt: skip
     assert code == 0
@@ -246,7 +246,7 @@ def check_paragraph(err: str) -> None:
         (["export", "none.hmcap", "--to", "bvh"], 1, "no such file"),
         (["export", "text.mp4", "--to", "bvh"], 1, "of another kind"),
         (["export", "text.mp4"], 2, "--to bvh"),
-        (["export", "text.mp4", "--to", "bvh", "--bvh-names", "maya"], 2, "mixamo"),
+        (["export", "text.mp4", "--to", "bvh", "--joint-names", "maya"], 2, "mixamo"),
         (["models", "burn"], 2, "burn"),
         (["models", "add", "none.onnx"], 1, "none.onnx"),
     ],

@@ -349,7 +349,7 @@ def test_an_unwritable_folder_is_one_clear_error(tmp_path):
         bvh.save_bvh("HIERARCHY\n", blocker / "out.bvh")
 
 
-@pytest.mark.parametrize("wrong", [{"bvh_names": "maya"}, {"up": "x"}, {"fps": 0.0}, {"fps": float("nan")}])
+@pytest.mark.parametrize("wrong", [{"joint_names": "maya"}, {"up": "x"}, {"fps": 0.0}, {"fps": float("nan")}])
 def test_wrong_options_say_so(wrong):
     with pytest.raises(UsageError, match=r"expects .*found"):
         ExportOptions(**wrong)
@@ -383,7 +383,7 @@ def test_every_exporter_writes_whole_files(name, tmp_path):
 def test_a_take_as_bvh_stands_and_moves_as_the_body_does(naming, tmp_path):
     pybvh = pytest.importorskip("pybvh")
     take = make_take()
-    EXPORTERS["bvh"].export(prepare(take, ExportOptions(bvh_names=naming)), tmp_path / "take.bvh")
+    EXPORTERS["bvh"].export(prepare(take, ExportOptions(joint_names=naming)), tmp_path / "take.bvh")
     read = pybvh.read_bvh_file(tmp_path / "take.bvh", world_up="+y")
     body = load_body().astype(np.float64).with_shape(take.motion[0].betas)
     to_ours = {theirs: JOINT_NAMES.index(ours) for ours, theirs in NAMINGS[naming].items()}

@@ -109,11 +109,23 @@ def test_trc(ready, tmp_path):
     assert "nan" not in "".join(lines[6:]).lower()
 
 
-def test_times_are_those_of_the_footage(tmp_path):
-    late = prepare(make_take(10, stamps_s=3.0 + np.arange(10) / FPS), ExportOptions())
-    *_, times_s, _ = read_trc(exported("trc", late, tmp_path))
-    assert times_s[0] == 3.0
-    assert times_s[-1] == pytest.approx(3 + 9 / FPS, abs=1e-6)
+@pytest.mark.parametrize("name", ["trc", "mot", "csv", "json"])
+def test_times_begin_at_zero_wherever_the_motion_begins_in_the_footage(name, tmp_path):
+    late = prepare(make_take(30, stamps_s=3.0 + np.arange(30) / FPS), ExportOptions(trim="3.1:"))
+    path = exported(name, late, tmp_path)
+    if name == "trc":
+        *_, times_s, _ = read_trc(path)
+    elif name == "mot":
+        rows = path.read_text("utf-8").partition("endheader\n")[2].splitlines()[1:]
+        times_s = [float(row.split("\t")[0]) for row in rows]
+    elif name == "csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            times_s = [float(row["time_s"]) for row in csv.DictReader(file)]
+    else:
+        data = json.loads(path.read_text("utf-8"))
+        assert data["start_s"] == pytest.approx(3 + 3 / FPS, abs=1e-6)
+        times_s = [frame["time_s"] for frame in data["frames"]]
+    assert np.abs(np.array(times_s) - np.arange(27) / FPS).max() < 1e-6
 
 
 @pytest.mark.filterwarnings("ignore:No analog data")

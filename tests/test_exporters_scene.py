@@ -17,8 +17,7 @@ from hmcap.models.errors import HmcapError
 from hmcap.models.face import ARKIT_NAMES
 from hmcap.models.skeleton import JOINT_NAMES
 from hmcap.realtime.exporters import EXPORTERS, NAMINGS, ExportOptions, Prepared, fbx, glb, prepare, usd
-from hmcap.realtime.exporters.skinned import continuous_signs, make_skinned, strongest, vertex_normals
-from scipy.spatial.transform import Rotation
+from hmcap.realtime.exporters.skinned import make_skinned, strongest, vertex_normals
 from test_exporters import FPS, make_take
 
 FRAMES = (0, 7, 19)
@@ -43,7 +42,7 @@ def export(name: str, ready: Prepared, folder: Path) -> Path:
 def body_rows(naming: str) -> list[int]:
     """Our number of each joint in a file, in the file's order."""
     ours = {theirs: JOINT_NAMES.index(name) for name, theirs in NAMINGS[naming].items()}
-    return [ours[name] for name in make_skinned(ready_take(count=2, bvh_names=naming)).names]
+    return [ours[name] for name in make_skinned(ready_take(count=2, joint_names=naming)).names]
 
 
 def body_at(ready: Prepared, frames, naming: str = "mixamo", face: bool = False):
@@ -64,7 +63,7 @@ def glb_positions(file: Glb, count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("naming", NAMINGS)
 def test_glb_puts_joints_and_skin_where_the_body_has_them(naming, tmp_path):
-    ready = ready_take(bvh_names=naming)
+    ready = ready_take(joint_names=naming)
     file = read_glb(export("glb", ready, tmp_path))
     xyz_m = ready.world[1][:, body_rows(naming)]
     error_mm = np.abs(glb_positions(file, 20) - xyz_m).max() * 1000
@@ -129,7 +128,7 @@ def test_glb_faces_point_outwards_and_to_plus_z(tmp_path):
 
 
 def test_glb_face_shapes_move_the_face_as_the_body_does(tmp_path):
-    ready = ready_take(face=True, bvh_names="smplx")
+    ready = ready_take(face=True, joint_names="smplx")
     file = read_glb(export("glb", ready, tmp_path))
     (mesh,) = file.json["meshes"]
     assert mesh["extras"]["targetNames"] == list(ARKIT_NAMES)
@@ -163,7 +162,7 @@ def test_a_t_pose_frame_comes_first(tmp_path):
 @pytest.mark.parametrize("face", [False, True])
 def test_the_validator_of_khronos_finds_nothing(naming, face, tmp_path):
     """HMCAP_GLTF_VALIDATOR: a folder where ``npm install gltf-validator`` was typed."""
-    path = export("glb", ready_take(face=face, bvh_names=naming), tmp_path)
+    path = export("glb", ready_take(face=face, joint_names=naming), tmp_path)
     script = (
         "const v = require('gltf-validator'), fs = require('fs');"
         "v.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1]))).then(r => console.log(JSON.stringify(r)))"
@@ -183,7 +182,7 @@ def test_openusd_puts_joints_and_skin_where_the_body_has_them(naming, tmp_path):
     pytest.importorskip("pxr")
     from pxr import Usd, UsdGeom, UsdSkel
 
-    ready = ready_take(bvh_names=naming)
+    ready = ready_take(joint_names=naming)
     stage = Usd.Stage.Open(str(export("usd", ready, tmp_path)))
     assert UsdGeom.GetStageUpAxis(stage) == "Y"
     assert UsdGeom.GetStageMetersPerUnit(stage) == 1
@@ -358,12 +357,13 @@ def test_only_the_strongest_joints_stay_and_their_weights_sum_to_one():
     assert (joints[top == 0] == 0).all()
 
 
-def test_continuous_signs_change_no_rotation():
-    track = Rotation.random(200, random_state=1).as_quat().reshape(50, 4, 4)
-    out = continuous_signs(track)
-    assert ((out[1:] * out[:-1]).sum(axis=-1) >= 0).all()
-    assert np.array_equal(np.abs(out), np.abs(track))
-    assert np.abs(np.abs((out * track).sum(axis=-1)) - 1).max() < 1e-12
+@pytest.mark.parametrize("names", [(), ARKIT_NAMES[::-1], ARKIT_NAMES[:10]], ids=["none", "other order", "some"])
+def test_a_body_whose_expression_means_something_else_gets_no_face_shapes(names):
+    ready = ready_take(face=True, count=2)
+    model = dataclasses.replace(ready.body.model, expression_names=names)
+    skinned = make_skinned(dataclasses.replace(ready, body=model.with_shape(ready.track.betas)))
+    assert skinned.shapes == ()
+    assert skinned.shape_weights.shape == (2, 0)
 
 
 def test_normals_of_a_cube_point_out_of_its_corners():

@@ -8,6 +8,7 @@ from hmcap.models.rotations import (
     matrix_to_axis_angle,
     matrix_to_quaternion,
     right_jacobian,
+    same_side,
     skew,
     unwrap_axis_angle,
 )
@@ -124,6 +125,15 @@ def test_unwrap_keeps_rotations_and_removes_jumps():
     smooth = unwrap_axis_angle(wrapped)
     np.testing.assert_allclose(axis_angle_to_matrix(smooth), axis_angle_to_matrix(wrapped), atol=1e-9)
     np.testing.assert_allclose(np.linalg.norm(np.diff(smooth, axis=0), axis=1), t[1], atol=1e-6)
+
+
+def test_quaternions_on_the_same_side_are_the_same_rotations():
+    track = Rotation.random(200, random_state=1).as_quat().reshape(50, 4, 4)
+    out = same_side(track)
+    assert ((track[1:] * track[:-1]).sum(axis=-1) < 0).any()  # The input does jump.
+    assert ((out[1:] * out[:-1]).sum(axis=-1) >= 0).all()
+    assert np.array_equal(np.abs(out), np.abs(track))
+    assert np.abs(np.abs((out * track).sum(axis=-1)) - 1).max() < 1e-12
 
 
 def test_torch_equals_numpy():

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-from ..rotations import matrix_to_quaternion
+from ..rotations import matrix_to_quaternion, same_side
 
 
 def smoothstep(u: np.ndarray) -> np.ndarray:
@@ -39,9 +39,5 @@ def smoothed_rotations(R: np.ndarray, frames: float) -> np.ndarray:
     """(T, ..., 3, 3) rotations smoothed over time by a Gaussian of standard deviation ``frames``; no delay."""
     if frames <= 0 or len(R) < 2:
         return R
-    q = matrix_to_quaternion(R)
-    over = np.sum(q[1:] * q[:-1], axis=-1) < 0
-    sign = np.cumprod(np.where(over, -1.0, 1.0), axis=0)
-    q[1:] *= sign[..., None]
-    q = gaussian_filter1d(q, frames, axis=0, mode="nearest")
+    q = gaussian_filter1d(same_side(matrix_to_quaternion(R)), frames, axis=0, mode="nearest")
     return Rotation.from_quat(q.reshape(-1, 4), scalar_first=True).as_matrix().reshape(R.shape)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.interpolate import BSpline
 from scipy.spatial.transform import Rotation
 
+from ..rotations import same_side
 from .records import RATE_HZ
 
 PERIOD_S = 1 / RATE_HZ
@@ -125,10 +126,7 @@ def _spline(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 def _rotation_spline(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     inner = v.shape[1:-2]
     q = Rotation.from_matrix(np.asarray(v, np.float64).reshape(-1, 3, 3)).as_quat().reshape(len(v), -1, 4)
-    # the same rotation has two quaternions: each follows on the one before
-    turn = np.where(np.sum(q[1:] * q[:-1], axis=-1) < 0, -1.0, 1.0)
-    q[1:] *= np.cumprod(turn, axis=0)[..., None]
-    out = _spline(u, q).reshape(-1, 4)
+    out = _spline(u, same_side(q)).reshape(-1, 4)
     return Rotation.from_quat(out).as_matrix().reshape(len(u), *inner, 3, 3)
 
 

@@ -190,5 +190,5 @@ def _bad(what: str) -> HmcapError:
 def export(ready: Prepared, path: Path) -> None:
     """Write a take's motion as BVH. Raises HmcapError where a number is not finite or the file cannot be written."""
     options = ready.options
-    rig = make_rig(ready.rest_joints_m, options.bvh_names, bone_ends(ready.body), floor_height_m(ready.body))
+    rig = make_rig(ready.rest_joints_m, options.joint_names, bone_ends(ready.body), floor_height_m(ready.body))
     save_bvh(motion_to_bvh(ready.track, rig, ready.fps, t_pose_frame=options.t_pose_frame), path)

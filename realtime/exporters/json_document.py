@@ -24,6 +24,7 @@ def head(ready: Prepared) -> dict[str, object]:
         "name": ready.name,
         "fps": ready.fps,
         "frame_count": len(ready.track),
+        "start_s": round(float(ready.track.stamps_s[0]), 6),
         "up_axis": ready.options.up,
         "units": {"length": "m", "time": "s", "rotation": "quaternion wxyz", "image": "px"},
         "joints": list(JOINT_NAMES),

@@ -19,7 +19,7 @@ UP_AXES = ("y", "z")
 class ExportOptions:
     """Choices that apply to every format that has them."""
 
-    bvh_names: str = "mixamo"
+    joint_names: str = "mixamo"
     """Joint names of BVH, GLB, USD, FBX: ``mixamo`` (Hips, Spine, LeftArm, ...; no jaw, no eyes) or ``smplx`` (all)."""
     t_pose_frame: bool = False
     """Put one frame of the rest pose before the motion (some character set-ups want it)."""
@@ -36,8 +36,8 @@ class ExportOptions:
     """Part of the take to write, in seconds of its stamps: ``2.5:10``, or a pair of numbers or None."""
 
     def __post_init__(self) -> None:
-        if self.bvh_names not in NAMINGS:
-            raise UsageError(f"--bvh-names expects one of {', '.join(NAMINGS)}, found {self.bvh_names!r}.")
+        if self.joint_names not in NAMINGS:
+            raise UsageError(f"--joint-names expects one of {', '.join(NAMINGS)}, found {self.joint_names!r}.")
         if self.up not in UP_AXES:
             raise UsageError(f"--up expects y or z, found {self.up!r}.")
         if self.fps is not None and not 0 < self.fps <= 1000:

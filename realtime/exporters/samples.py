@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from ...models.rotations import axis_angle_to_quaternion
+from ...models.rotations import axis_angle_to_quaternion, same_side
 from .prepare import Prepared
 from .track import Z_UP_FROM_Y_UP, Track, z_up
 
 
 def even_times_s(ready: Prepared) -> np.ndarray:
-    """(T,) seconds in the footage of each frame, on the exact grid of the file's frame rate."""
-    return ready.track.stamps_s[0] + np.arange(len(ready.track)) / ready.fps
+    """(T,) seconds of each frame from the first one, on the exact grid of the file's frame rate, as in every format."""
+    return np.arange(len(ready.track)) / ready.fps
 
 
 def in_up_axis(ready: Prepared) -> tuple[Track, np.ndarray]:
@@ -22,11 +22,7 @@ def in_up_axis(ready: Prepared) -> tuple[Track, np.ndarray]:
 
 def continuous_quaternions(axis_angle: np.ndarray) -> np.ndarray:
     """(T, ..., 4) unit quaternions wxyz of (T, ..., 3) axis-angle; no frame has the sign opposite to that before it."""
-    quaternions = axis_angle_to_quaternion(axis_angle)
-    turns_over = np.sum(quaternions[1:] * quaternions[:-1], axis=-1) < 0
-    sign = np.where(np.cumsum(turns_over, axis=0) % 2 == 1, -1.0, 1.0)
-    quaternions[1:] *= sign[..., None]
-    return quaternions
+    return same_side(axis_angle_to_quaternion(axis_angle))
 
 
 def rounded(values: np.ndarray, decimals: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What the formats with a skin share: mesh, bones, weights, local transforms over time and face shapes of one take.
 
 The rest pose is the standing T-pose of the body with identity rotations, hips above the origin and soles on y = 0, so
-that every bone's bind transform is a mere translation. Joint names are those of BVH (``--bvh-names``). Where a naming
+that every bone's bind transform is a mere translation. Joint names are those of BVH (``--joint-names``). Where a naming
 lacks a joint (jaw and eyes in mixamo), its skin follows the nearest joint above it that is there: the head.
 
 Linear blend skinning is all that these formats know, so pose correctives of a body file that has them are not written.
@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from ...models.errors import HmcapError
 from ...models.face import ARKIT_NAMES
+from ...models.rotations import same_side
 from ...models.skeleton import NUM_JOINTS, PARENTS
 from .ends import floor_height_m
 from .prepare import Prepared
@@ -92,7 +93,7 @@ def make_skinned(ready: Prepared) -> Skinned:
         HmcapError: a number of the motion is not finite.
     """
     track, body, options = ready.track, ready.body, ready.options
-    rig = make_rig(ready.rest_joints_m, options.bvh_names, floor_m=floor_height_m(body))
+    rig = make_rig(ready.rest_joints_m, options.joint_names, floor_m=floor_height_m(body))
     rows = list(rig.joints)
     faces, used = _without_loose_vertices(body.model.faces)
     vertices_m = np.asarray(body.vertices_m(), dtype=np.float64)[used] + rig.offsets_m[0] - rig.rest_pelvis_m
@@ -121,19 +122,11 @@ def make_skinned(ready: Prepared) -> Skinned:
         vertex_joints=vertex_joints,
         vertex_weights=vertex_weights.astype(np.float32),
         root_m=root_m,
-        quaternions_xyzw=continuous_signs(quaternions),
+        quaternions_xyzw=same_side(quaternions),
         positions_m=positions_m,
         shapes=shapes,
         shape_weights=shape_weights,
     )
-
-
-def continuous_signs(quaternions: np.ndarray) -> np.ndarray:
-    """The same rotations (T, ..., 4), each quaternion on the side of the one before, so that blending takes the short
-    way."""
-    turns = (quaternions[1:] * quaternions[:-1]).sum(axis=-1, keepdims=True) < 0
-    signs = np.cumprod(np.where(turns, -1.0, 1.0), axis=0)
-    return np.concatenate((quaternions[:1], quaternions[1:] * signs))
 
 
 def merged_weights(weights: np.ndarray, joints: tuple[int, ...]) -> np.ndarray:
@@ -174,15 +167,14 @@ def _without_loose_vertices(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _face(ready: Prepared, used: np.ndarray) -> tuple[tuple[FaceShape, ...], np.ndarray]:
-    """Face shapes over the vertices in use, and their weights (T, N); none where no face was captured or the body file
-    names no face shapes, as SMPL-X's own do not."""
+    """Face shapes over the vertices in use, and their weights (T, N); none where no face was captured or the body's
+    expression means something else, as that of SMPL-X's own files does."""
     model, weights = ready.body.model, ready.track.expression
-    if not weights.shape[1]:
+    if not weights.shape[1] or model.expression_names != ARKIT_NAMES:
         return (), np.zeros((len(ready.track), 0))
-    found = [(k, model.expression_names.index(n)) for k, n in enumerate(ARKIT_NAMES) if n in model.expression_names]
     shapes = []
-    for k, column in found:
-        offsets_m = np.asarray(model.exprdirs[used, :, column], dtype=np.float64)
+    for k, name in enumerate(ARKIT_NAMES):
+        offsets_m = np.asarray(model.exprdirs[used, :, k], dtype=np.float64)
         moved = np.flatnonzero(np.abs(offsets_m).max(axis=1) > _STILL_M)
-        shapes.append(FaceShape(ARKIT_NAMES[k], moved, offsets_m[moved]))
-    return tuple(shapes), weights[:, [k for k, _ in found]]
+        shapes.append(FaceShape(name, moved, offsets_m[moved]))
+    return tuple(shapes), weights

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.signal import butter, sosfiltfilt
 from scipy.spatial.transform import Rotation
 
+from ...models.rotations import same_side
 from ...models.skeleton import EYES, JAW, JOINT_NAMES, NUM_JOINTS
 from ..exporters.track import Track
 from .measures import calm, change, joints_m
@@ -61,8 +62,7 @@ def smooth(track: Track, fps: float, hz: float, rest_m: np.ndarray, breaks: np.n
         if moving:
             before = poses[a:b, moving]
             q = Rotation.from_rotvec(before.reshape(-1, 3)).as_quat().reshape(b - a, len(moving), 4)
-            q[1:] *= np.cumprod(np.where(np.sum(q[1:] * q[:-1], axis=-1) < 0, -1.0, 1.0), axis=0)[..., None]
-            q = low_pass(q, _mirrored_rotation)
+            q = low_pass(same_side(q), _mirrored_rotation)
             length = np.linalg.norm(q, axis=-1, keepdims=True)
             R = Rotation.from_quat((q / np.maximum(length, 1e-9) + (length == 0)).reshape(-1, 4))
             poses[a:b, moving] = np.where(length > _UNDECIDED, R.as_rotvec().reshape(before.shape), before)
