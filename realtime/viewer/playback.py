@@ -47,7 +47,8 @@ class Playback:
                 "Speed", SPEEDS if speed in SPEEDS else (*SPEEDS, speed), initial_value=speed
             )
             self._loop = gui.add_checkbox("Loop", player.loop)
-        self._play.on_click(lambda _: player.pause() if player.playing else player.play())
+        self._play.on_click(lambda _: self._turn())
+        gui.add_command("Play or pause", hotkey="space").on_trigger(lambda _: self._turn())
         self._line.on_update(self._seek)
         self._speed.on_update(lambda _: player.set_speed(float(self._speed.value.rstrip("x"))))
         self._loop.on_update(lambda _: player.set_loop(self._loop.value))
@@ -83,6 +84,12 @@ class Playback:
         if self._footage is not None:
             self._footage.close()
             self._footage = None
+
+    def _turn(self) -> None:
+        if self._player.playing:
+            self._player.pause()
+        else:
+            self._player.play()
 
     def _seek(self, event: "viser.GuiEvent") -> None:
         if event.client is None:
