@@ -314,7 +314,7 @@ def test_a_sink_shows_the_newest_and_reports_the_run(tmp_path):
             shown_m = np.array([b.position for b in sink.viewer.scene._meshes[-1].bones])
             assert np.abs(shown_m - ours.joints_m).max() < 1e-5
             assert "in view" in sink.viewer._status.content
-            assert "10.0 ms" in sink.viewer._status.content
+            assert "10.0 ms" in sink.viewer._details.content
         assert len(so_far.motion) == 50
         assert len(read_take(tmp_path / "clip.hmcap").motion) == 50
     finally:

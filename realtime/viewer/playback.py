@@ -77,7 +77,7 @@ class Playback:
         self._play.label, self._play.icon = ("Pause", self._icons[1]) if playing else ("Play", self._icons[0])
         if now - self._touched_at >= _HOLD_S and self._line.value != number:
             self._line.value = number
-        self._viewer.status(self._figures(motion))
+        self._viewer.status(*self._figures(motion))
 
     def close(self) -> None:
         """Stop reading the footage; the page stays as it is."""
@@ -97,10 +97,10 @@ class Playback:
         self._touched_at = time.monotonic()
         self._player.seek(self._line.value)
 
-    def _figures(self, motion: MotionFrame) -> str:
+    def _figures(self, motion: MotionFrame) -> tuple[str, str]:
         take, header = self._take, self._take.header
         rows = [("time", f"{motion.stamp_s:.2f} of {take.motion[-1].stamp_s:.2f} s")]
         footage = self._footage.missing if self._footage is not None else ""
         notes = [("pictures", "footage not found" if not header.live else "none, it was live")] if footage else []
-        groups = [rows, take_rows(motion, header) + notes, engine_rows(header.engines)]
-        return table_html([Chip("take", "none"), person_chip(motion)], groups)
+        details = [take_rows(motion, header) + notes, engine_rows(header.engines)]
+        return table_html([Chip("take", "none"), person_chip(motion)], [rows]), table_html([], details)

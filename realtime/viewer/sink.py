@@ -167,4 +167,4 @@ class ViewerSink:
             stats = self._running.stats()
             counts = live_rows(stats, speed.update(stats), self._header)
             details.insert(0, stage_rows(stats))
-        self.viewer.status(table_html(chips, [counts, *details]))
+        self.viewer.status(table_html(chips, [counts]), table_html([], details))
