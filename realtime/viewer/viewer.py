@@ -57,8 +57,8 @@ class Viewer:
         self.gui.set_panel_label(f"hmcap · {title}")
 
     def status(self, text: str, details: str) -> None:
-        """Show this HTML as the figures of the panel; the details on a tab of their own, which keeps the panel low enough
-        for a phone."""
+        """Show this HTML as the figures of the panel; the details on a tab of their own, so that the panel
+        stays low on a phone."""
         for shown, now in ((self._status, text), (self._details, details)):
             if shown.content != now:
                 shown.content = now
