@@ -1,6 +1,7 @@
 """The viewer: what it pushes is our body, what it serves is private, and a real browser sees and exports it."""
 
 import dataclasses
+import gzip
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from types import SimpleNamespace
+from urllib.request import Request, urlopen
 
 import cv2
 import numpy as np
@@ -20,7 +22,7 @@ from hmcap.models.proxies import Proxies
 from hmcap.models.rotations import axis_angle_to_matrix
 from hmcap.realtime import capture_video
 from hmcap.realtime.addresses import DEFAULT_VIEWER, Address, parse_address
-from hmcap.realtime.exporters import ExportOptions
+from hmcap.realtime.exporters import EXPORTERS, ExportOptions
 from hmcap.realtime.exporters.bvh import read_bvh
 from hmcap.realtime.frames import Frame
 from hmcap.realtime.journal import TakeWriter, read_part, write_take
@@ -31,10 +33,10 @@ from hmcap.realtime.player import Feeder, Player
 from hmcap.realtime.run import Parts
 from hmcap.realtime.take import Take
 from hmcap.realtime.viewer import Playback, Viewer, ViewerSink
-from hmcap.realtime.viewer.export import export_bytes
+from hmcap.realtime.viewer.export import export_bytes, missing_html, sort_formats
 from hmcap.realtime.viewer.footage import Footage
 from hmcap.realtime.viewer.server import same_origin
-from hmcap.realtime.viewer.skin import top_weights
+from hmcap.realtime.viewer.skin import Remakes, top_weights
 from hmcap.realtime.viewer.view import FOV_RAD, front_view
 from hmcap.realtime.watching import Running
 from scipy.spatial.transform import Rotation
@@ -145,21 +147,21 @@ def test_what_the_scene_sends_is_our_skinned_body(viewer):
         viewer.scene.show(motion)
         ours = body.with_shape(motion.betas).with_pose(motion.poses, motion.trans_m).skin().vertices_m
         used = np.unique(body.faces)
-        error_m = np.linalg.norm(browser_skin(viewer.scene._mesh) - ours, axis=1)[used]
+        error_m = np.linalg.norm(browser_skin(viewer.scene._meshes[-1]) - ours, axis=1)[used]
         assert np.quantile(error_m, 0.95) < 0.001, f"5 % of the vertices lie {np.quantile(error_m, 0.95):.4f} m off"
         assert error_m.max() < 0.02
 
 
 def test_the_body_that_is_held_looks_otherwise_and_nobody_is_not_shown(viewer):
     viewer.scene.show(moving_frame(0, present=False))
-    assert viewer.scene._mesh is None
+    assert not viewer.scene._meshes
     viewer.scene.show(moving_frame(1))
-    seen = viewer.scene._mesh.color, viewer.scene._mesh.opacity
+    seen = viewer.scene._meshes[-1].color, viewer.scene._meshes[-1].opacity
     viewer.scene.show(moving_frame(2, present=False))
-    assert viewer.scene._mesh.opacity < 1
-    assert tuple(viewer.scene._mesh.color) != tuple(seen[0])
+    assert viewer.scene._meshes[-1].opacity < 1
+    assert tuple(viewer.scene._meshes[-1].color) != tuple(seen[0])
     viewer.scene.show(moving_frame(3))
-    assert (viewer.scene._mesh.color, viewer.scene._mesh.opacity) == seen
+    assert (viewer.scene._meshes[-1].color, viewer.scene._meshes[-1].opacity) == seen
 
 
 def test_feet_that_touch_light_up_where_they_stand(viewer):
@@ -169,14 +171,63 @@ def test_feet_that_touch_light_up_where_they_stand(viewer):
     assert all(mark.visible and 0 < mark.position[1] < 0.05 for mark in viewer.scene._marks)
 
 
-def test_a_shape_that_changes_moves_the_bones_to_its_joints_and_keeps_the_mesh(viewer):
+def test_a_shape_that_has_just_changed_moves_the_bones_to_its_joints_and_keeps_the_mesh(viewer):
     viewer.scene.show(moving_frame(0))
-    mesh = viewer.scene._mesh
+    mesh = viewer.scene._meshes[-1]
     taller = dataclasses.replace(moving_frame(1), betas=np.array([2.0, 1.0, 0.0]))
     viewer.scene.show(taller)
-    assert viewer.scene._mesh is mesh
+    assert viewer.scene._meshes == [mesh]
     joints_m = load_body().with_shape(taller.betas).with_pose(taller.poses, taller.trans_m).joints_m
     assert np.abs(np.array([b.position for b in mesh.bones]) - joints_m).max() < 1e-5
+
+
+def test_a_finished_take_is_shown_in_its_own_shape_and_the_first_flesh_is_hidden(viewer):
+    viewer.scene.show(moving_frame(0))
+    taller = dataclasses.replace(moving_frame(1), betas=np.array([2.0, 1.0, 0.0]))
+    viewer.scene.frame_whole(taller, np.array([taller.trans_m]))
+    viewer.scene.show(taller)
+    old, new = viewer.scene._meshes
+    assert (old.visible, new.visible) == (False, True)
+    ours = load_body().with_shape(taller.betas).with_pose(taller.poses, taller.trans_m).skin().vertices_m
+    assert np.quantile(np.linalg.norm(browser_skin(new) - ours, axis=1), 0.95) < 0.001
+
+
+def test_a_shape_that_never_settles_makes_few_meshes():
+    now_s, made = 0.0, 0
+    remakes = Remakes(lambda: now_s)
+    shapes = [load_body().with_shape(np.array([b, 0.0, 0.0])) for b in (-2.0, 2.0)]
+    shown = shapes[0]
+    for second in range(3600):
+        now_s = float(second)
+        wanted = shapes[second % 2]
+        if remakes.due(wanted, shown):
+            shown, made = wanted, made + 1
+    assert 8 <= made <= 12
+    assert not remakes.due(shown, shown)
+
+
+def test_the_page_carries_the_script_that_revives_it(viewer):
+    address = f"http://127.0.0.1:{viewer.port}/"
+    pages = []
+    for encoding in ("identity", "gzip"):
+        with urlopen(Request(address, headers={"Accept-Encoding": encoding}), timeout=60) as answer:
+            assert answer.headers["Content-Encoding"] == encoding
+            page = answer.read()
+        pages.append(gzip.decompress(page) if encoding == "gzip" else page)
+    assert pages[0] == pages[1]
+    assert pages[0].count(b"location.reload()") > 0
+    assert pages[0].index(b"<head>") < pages[0].index(b"location.reload()")
+
+
+def test_formats_that_cannot_be_written_here_say_why(monkeypatch):
+    def check():
+        raise HmcapError("Expected <Blender>; not found.")
+
+    monkeypatch.setitem(EXPORTERS, "fbx", dataclasses.replace(EXPORTERS["fbx"], check=check))
+    able, missing = sort_formats()
+    assert "bvh" in able
+    assert "fbx" not in able
+    assert "<b>fbx</b>: Expected &lt;Blender&gt;; not found." in missing_html(missing)
 
 
 @pytest.mark.parametrize("aspect", [390 / 844, 1280 / 800])
@@ -261,10 +312,10 @@ def test_a_sink_shows_the_newest_and_reports_the_run(tmp_path):
             so_far = sink._take_now()
             sink.close()
             ours = load_body().with_shape(motion.betas).with_pose(motion.poses, motion.trans_m)
-            shown_m = np.array([b.position for b in sink.viewer.scene._mesh.bones])
+            shown_m = np.array([b.position for b in sink.viewer.scene._meshes[-1].bones])
             assert np.abs(shown_m - ours.joints_m).max() < 1e-5
             assert "in view" in sink.viewer._status.content
-            assert "10.0 ms" in sink.viewer._status.content
+            assert "10.0 ms" in sink.viewer._details.content
         assert len(so_far.motion) == 50
         assert len(read_take(tmp_path / "clip.hmcap").motion) == 50
     finally:

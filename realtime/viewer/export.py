@@ -1,8 +1,9 @@
 """The export section of the side panel: a format, a button, and the file as the browser's download."""
 
+import html
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,16 @@ TakeSource = Callable[[], Take]
 """Gives the take to export; raises HmcapError, with the reason, where there is none."""
 
 
-def available_formats() -> dict[str, str]:
-    """Formats that this machine can write, by the label that the user reads: ``bvh`` and so on."""
-    formats = {}
+def sort_formats() -> tuple[list[str], dict[str, str]]:
+    """The formats that this machine can write, and of each other one, what it needs."""
+    able, missing = [], {}
     for name, exporter in EXPORTERS.items():
         try:
             exporter.check()
-        except HmcapError:
-            continue  # the command line says what it needs; a button that cannot work is none
-        formats[name] = exporter.summary
-    return formats
+            able.append(name)
+        except HmcapError as error:
+            missing[name] = str(error)
+    return able, missing
 
 
 def export_bytes(take: Take, name: str, options: ExportOptions) -> tuple[str, bytes]:
@@ -39,6 +40,15 @@ def export_bytes(take: Take, name: str, options: ExportOptions) -> tuple[str, by
         return path.name, path.read_bytes()
 
 
+def missing_html(missing: Mapping[str, str]) -> str:
+    """Says of each format that cannot be written here what it needs."""
+    lines = "".join(f"<p><b>{html.escape(name)}</b>: {html.escape(why)}</p>" for name, why in missing.items())
+    return (
+        '<div style="font-size:.75em;line-height:1.35;opacity:.7;padding:.3em .95em;overflow-wrap:anywhere">'
+        f"Not on this machine:{lines}</div>"
+    )
+
+
 class ExportSection:
     """The section itself. The work is done on the thread that the server calls buttons on, never on that of a sink."""
 
@@ -47,10 +57,12 @@ class ExportSection:
         self._busy = threading.Lock()
         import viser
 
-        formats = available_formats()
-        self._format = server.gui.add_dropdown("Format", tuple(formats), hint="Kind of file to download")
+        able, missing = sort_formats()
+        self._format = server.gui.add_dropdown("Format", able, hint="Kind of file to download")
         self._button = server.gui.add_button("Download", icon=viser.Icon.DOWNLOAD, hint="The motion as a file")
         self._button.on_click(self._clicked)
+        if missing:
+            server.gui.add_html(missing_html(missing))
 
     def _clicked(self, event: "viser.GuiEvent") -> None:
         client = event.client

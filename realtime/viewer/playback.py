@@ -47,7 +47,8 @@ class Playback:
                 "Speed", SPEEDS if speed in SPEEDS else (*SPEEDS, speed), initial_value=speed
             )
             self._loop = gui.add_checkbox("Loop", player.loop)
-        self._play.on_click(lambda _: player.pause() if player.playing else player.play())
+        self._play.on_click(lambda _: self._turn())
+        gui.add_command("Play or pause", hotkey="space").on_trigger(lambda _: self._turn())
         self._line.on_update(self._seek)
         self._speed.on_update(lambda _: player.set_speed(float(self._speed.value.rstrip("x"))))
         self._loop.on_update(lambda _: player.set_loop(self._loop.value))
@@ -76,7 +77,7 @@ class Playback:
         self._play.label, self._play.icon = ("Pause", self._icons[1]) if playing else ("Play", self._icons[0])
         if now - self._touched_at >= _HOLD_S and self._line.value != number:
             self._line.value = number
-        self._viewer.status(self._figures(motion))
+        self._viewer.status(*self._figures(motion))
 
     def close(self) -> None:
         """Stop reading the footage; the page stays as it is."""
@@ -84,16 +85,22 @@ class Playback:
             self._footage.close()
             self._footage = None
 
+    def _turn(self) -> None:
+        if self._player.playing:
+            self._player.pause()
+        else:
+            self._player.play()
+
     def _seek(self, event: "viser.GuiEvent") -> None:
         if event.client is None:
             return  # the player itself moved it
         self._touched_at = time.monotonic()
         self._player.seek(self._line.value)
 
-    def _figures(self, motion: MotionFrame) -> str:
+    def _figures(self, motion: MotionFrame) -> tuple[str, str]:
         take, header = self._take, self._take.header
         rows = [("time", f"{motion.stamp_s:.2f} of {take.motion[-1].stamp_s:.2f} s")]
         footage = self._footage.missing if self._footage is not None else ""
         notes = [("pictures", "footage not found" if not header.live else "none, it was live")] if footage else []
-        groups = [rows, take_rows(motion, header) + notes, engine_rows(header.engines)]
-        return table_html([Chip("take", "none"), person_chip(motion)], groups)
+        details = [take_rows(motion, header) + notes, engine_rows(header.engines)]
+        return table_html([Chip("take", "none"), person_chip(motion)], [rows]), table_html([], details)

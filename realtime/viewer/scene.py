@@ -9,7 +9,7 @@ from ...models.body import BodyModel
 from ...models.markers import contact_rig
 from ...models.motion import MotionFrame
 from ...models.rotations import axis_angle_to_matrix, matrix_to_quaternion
-from .skin import Shapes, bone_poses, rest_bones, top_weights
+from .skin import Remakes, Shapes, bone_poses, rest_bones, top_weights
 from .view import FOV_RAD, front_view
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ class Scene:
         self._server, self._body = server, body
         self._shapes = Shapes(body)
         self._weights = top_weights(np.asarray(body.weights))
-        self._mesh: viser.MeshSkinnedHandle | None = None
+        self._meshes: list[viser.MeshSkinnedHandle] = []
+        self._made = self._shapes.shaped
+        self._remakes = Remakes()
         self._frustum: viser.CameraFrustumHandle | None = None
         self._lens: tuple[float, float] | None = None
         self._first: MotionFrame | None = None
@@ -68,8 +70,8 @@ class Scene:
         server.initial_camera.position, server.initial_camera.look_at = (1.6, 1.7, 4.4), (0.0, 0.95, 0.0)
         server.on_client_connect(self.face)
 
-    def show(self, motion: MotionFrame) -> None:
-        """Move everything to one frame."""
+    def show(self, motion: MotionFrame, jpeg: bytes | None = None) -> None:
+        """Move everything to one frame, and put its picture (JPEG) into the camera where one is given."""
         if not motion.present and self._first is None:
             return  # nobody was seen yet, so there is no pose to hold
         newly = self._first is None
@@ -78,25 +80,22 @@ class Scene:
         with self._server.atomic():
             self._pose(motion)
             self._camera(motion)
+            if jpeg is not None:
+                self.show_picture(jpeg)
         if newly:
             self.face_all()
 
     def _pose(self, motion: MotionFrame) -> None:
         colour, opacity = (PRESENT_RGB, None) if motion.present else (HELD_RGB, HELD_OPACITY)
         self._shapes.update(motion.betas)
-        if self._mesh is None:
-            # Once and for all: a browser loses the bones of a mesh that takes another's place. Where the shape changes
-            # later, the bones stand at its joints and only the flesh is that of the first one.
-            rest = rest_bones(self._shapes.shaped)
-            self._mesh = self._server.scene.add_mesh_skinned(
-                "/body", np.asarray(self._shapes.shaped.vertices_m()), self._body.faces, bone_wxyzs=rest.wxyz,
-                bone_positions=rest.positions_m, skin_weights=self._weights, color=colour, opacity=opacity,
-            )  # fmt: skip
-        if self._mesh.opacity != opacity:
-            self._mesh.color, self._mesh.opacity = colour, opacity
+        if not self._meshes or self._remakes.due(self._shapes.shaped, self._made):
+            self._make_mesh(colour, opacity)
+        mesh = self._meshes[-1]
+        if mesh.opacity != opacity:
+            mesh.color, mesh.opacity = colour, opacity
         posed = self._shapes.shaped.with_pose(np.asarray(motion.poses), np.asarray(motion.trans_m))
         bones = bone_poses(posed)
-        for bone, wxyz, position in zip(self._mesh.bones, bones.wxyz, bones.positions_m, strict=True):
+        for bone, wxyz, position in zip(mesh.bones, bones.wxyz, bones.positions_m, strict=True):
             bone.wxyz, bone.position = wxyz, position
         feet_m = contact_rig(self._body).in_world_m(posed)
         for i, (mark, at) in enumerate(zip(self._marks, feet_m, strict=True)):
@@ -106,6 +105,21 @@ class Scene:
                 self._touching[i], mark.visible = touches, True
                 mark.colors = np.array(TOUCH_RGB if touches else FREE_RGB, np.uint8)
                 mark.scale = 1.0 if touches else 0.55
+
+    def _make_mesh(self, colour: tuple[int, int, int], opacity: float | None) -> None:
+        """The flesh of the present shape, in place of that which is shown."""
+        self._made = self._shapes.shaped
+        rest = rest_bones(self._made)
+        # The old one is hidden, never removed: viser 1.1.1's page fails over the bones of a skinned mesh that goes.
+        for old in self._meshes[-1:]:
+            old.visible = False
+        self._meshes.append(
+            self._server.scene.add_mesh_skinned(
+                f"/body-{len(self._meshes)}", np.asarray(self._made.vertices_m()), self._body.faces,
+                bone_wxyzs=rest.wxyz, bone_positions=rest.positions_m, skin_weights=self._weights, color=colour,
+                opacity=opacity,
+            )
+        )  # fmt: skip
 
     def _camera(self, motion: MotionFrame) -> None:
         lens = motion.camera
@@ -140,8 +154,9 @@ class Scene:
         self._path.visible = True
 
     def frame_whole(self, first: MotionFrame, pelvis_m: np.ndarray) -> None:
-        """Look at all of a way (T, 3) from now on, from the front of ``first``."""
+        """Look at all of the way (T, 3) of a finished take from now on, from the front of ``first``."""
         self._first, self._paths_m = first, pelvis_m
+        self._remakes.at_once()
         self.face_all()
 
     def face(self, client: "viser.ClientHandle", turn_rad: float = 0.0) -> None:

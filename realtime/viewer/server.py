@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gzip
 import importlib.util
 import io
 import logging
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 
 BRAND_RGB = (64, 132, 246)
 INSTALL = "pip install 'viser>=1.1,<2'"
+_REVIVE = b"""<script>
+(() => {
+  let drawn = false, gone = 0;
+  setInterval(async () => {
+    if (document.querySelector("canvas")) { drawn = true; gone = 0; return; }
+    if (!drawn || ++gone < 3) return;
+    try { if ((await fetch(location.href, {cache: "no-store"})).ok) location.reload(); } catch { /* not there yet */ }
+  }, 500);
+})();
+</script>"""
+"""Loads a page anew that went blank, as soon as the server answers. Up to viser 1.1.1 a page does when its connection
+was lost for a moment: what it then clears away includes the bones of a skinned mesh, and it fails over them."""
 
 
 def viewer_available() -> bool:
@@ -88,12 +101,29 @@ def _serve(serve: Any, *arguments: Any, process_request: Any, **options: Any) ->
     def guard(connection: Any, request: Any) -> Any:
         if not same_origin(request.headers.get("Origin"), request.headers.get("Host")):
             return connection.respond(403, "This page belongs to another site.\n")
-        return process_request(connection, request)
+        return _with_script(process_request(connection, request))
 
     # A port scanner or a tab that is closed early is no news for the user: the library would print a traceback.
     log = logging.getLogger("hmcap.viewer.connections")
     log.setLevel(logging.CRITICAL)
     return serve(*arguments, process_request=guard, logger=log, **options)
+
+
+def _with_script(response: Any) -> Any:
+    """The answer to a request for the page, with the script that revives it; any other answer (None: a WebSocket) as
+    it is."""
+    if response is None or not response.headers.get("Content-Type", "").startswith("text/html"):
+        return response
+    response.body = _page_with_script(response.body, response.headers["Content-Encoding"] == "gzip")
+    del response.headers["Content-Length"]
+    response.headers["Content-Length"] = str(len(response.body))
+    return response
+
+
+@functools.lru_cache(maxsize=2)
+def _page_with_script(page: bytes, packed: bool) -> bytes:
+    text = (gzip.decompress(page) if packed else page).replace(b"<head>", b"<head>" + _REVIVE, 1)
+    return gzip.compress(text) if packed else text
 
 
 def same_origin(origin: str | None, host: str | None) -> bool:

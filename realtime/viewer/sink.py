@@ -143,14 +143,14 @@ class ViewerSink:
             now = time.monotonic()
             watched = self.viewer.clients > 0
             if newest is not None and newest[1] is not None:
-                motion = newest[1]
-                if watched or ended or now - shown_at >= UNWATCHED_EVERY_S:
+                frame, motion = newest[0], newest[1]
+                jpeg = None
+                if frame.image_rgb.size and now - picture_at >= (PICTURE_EVERY_S if watched else 4 * UNWATCHED_EVERY_S):
+                    picture_at = now
+                    jpeg = small_jpeg(frame.image_rgb)
+                if jpeg is not None or watched or ended or now - shown_at >= UNWATCHED_EVERY_S:
                     shown_at = now
-                    self.viewer.scene.show(motion)
-            rest_s = PICTURE_EVERY_S if watched else 4 * UNWATCHED_EVERY_S
-            if newest is not None and newest[0].image_rgb.size and now - picture_at >= rest_s:
-                picture_at = now
-                self.viewer.scene.show_picture(small_jpeg(newest[0].image_rgb))
+                    self.viewer.scene.show(motion, jpeg)
             if path_m is not None and watched:
                 path_at = now
                 self.viewer.scene.show_path(path_m)
@@ -170,4 +170,4 @@ class ViewerSink:
             stats = self._running.stats()
             counts = live_rows(stats, speed.update(stats), self._header)
             details.insert(0, stage_rows(stats))
-        self.viewer.status(table_html(chips, [counts, *details]))
+        self.viewer.status(table_html(chips, [counts]), table_html([], details))

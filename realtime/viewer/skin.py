@@ -1,5 +1,8 @@
 """The body as browsers skin it: a rest mesh with four weights a vertex, and one pose for each bone and frame."""
 
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +12,9 @@ from ...models.rotations import matrix_to_quaternion
 
 INFLUENCES = 4
 """Bones that a vertex of a skinned mesh in WebGL follows at most."""
+FIRST_REMAKE_S = 2.0
+REMAKE_OFF_M = 0.008
+"""Distance by which a tenth of the flesh is off before it is made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +59,27 @@ class Shapes:
         if self._betas is None or not np.array_equal(betas, self._betas):
             self._betas = np.array(betas)
             self.shaped = self._model.with_shape(self._betas)
+
+
+class Remakes:
+    """When the mesh is made anew because the shape has moved away from it: rarely, as a mesh that browsers were given
+    stays with them. A capture's shape settles within seconds, so each time waits twice as long as the one before."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._wait_s, self._made_s = FIRST_REMAKE_S, clock()
+
+    def due(self, shaped: ShapedBody, made: ShapedBody) -> bool:
+        """Whether to make the mesh of ``shaped`` now, where browsers have that of ``made``."""
+        if shaped is made or self._clock() - self._made_s < self._wait_s:
+            return False
+        off_m = np.linalg.norm(np.asarray(shaped.vertices_m()) - np.asarray(made.vertices_m()), axis=1)
+        if np.quantile(off_m, 0.9) < REMAKE_OFF_M:
+            return False
+        self._made_s = self._clock()
+        self._wait_s *= 2
+        return True
+
+    def at_once(self) -> None:
+        """Wait no longer: the next shape is that of a finished take."""
+        self._made_s = -math.inf

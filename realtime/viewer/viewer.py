@@ -35,6 +35,8 @@ class Viewer:
             tabs = self.gui.add_tab_group()
             with tabs.add_tab("Status"):
                 self._status = self.gui.add_html("")
+            with tabs.add_tab("Details"):
+                self._details = self.gui.add_html("")
             self.view_tab = tabs.add_tab("View")
             with self.view_tab:
                 view = self.gui.add_button_group("From", (*_TURNS, _CAMERA))
@@ -54,10 +56,12 @@ class Viewer:
         """Change the heading of the panel."""
         self.gui.set_panel_label(f"hmcap · {title}")
 
-    def status(self, text: str) -> None:
-        """Show this HTML as the figures of the panel."""
-        if self._status.content != text:
-            self._status.content = text
+    def status(self, text: str, details: str) -> None:
+        """Show this HTML as the figures of the panel; the details on a tab of their own, so that the panel
+        stays low on a phone."""
+        for shown, now in ((self._status, text), (self._details, details)):
+            if shown.content != now:
+                shown.content = now
 
     def notify(self, title: str, body: str) -> None:
         """Tell every client something."""
