@@ -168,7 +168,7 @@ class Run:
         from .play import serve
 
         page = viewers[0].hand_over()
-        said = (f"The take plays at {page.url} until Ctrl-C.",)
+        said = (f"{result.take.name} plays at {page.url} until Ctrl-C.",)
         serve(page, Player(read_take(result.take), loop=True), said=said, display=self.display)
 
     def close(self) -> None:
