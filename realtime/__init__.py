@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from .journal import TakeWriter
     from .journal_reading import read_take
     from .options import CaptureOptions
+    from .outputs import CaptureResult
     from .report import Report, summarise
-    from .run import CaptureResult, Parts
+    from .run import Parts
     from .sources import open_source
     from .take import Take, TakeHeader
 
 _HOMES = {
     "CaptureOptions": ".options",
-    "CaptureResult": ".run",
+    "CaptureResult": ".outputs",
     "Frame": ".frames",
     "Parts": ".run",
     "Report": ".report",

@@ -15,11 +15,11 @@ from .journal_reading import PART_SUFFIX, read_take
 from .locks import is_open
 from .motion import Solve
 from .options import CaptureOptions, parse_formats
-from .outputs import Outputs, plan_outputs, plan_unused, write_files
+from .outputs import CaptureResult, Outputs, plan_outputs, plan_unused, write_files
 from .people import check_people
 from .progress import Display
 from .report import summarise
-from .run import CaptureResult, Parts, Run, solve_again
+from .run import Parts, Run, solve_again
 from .screen import why_no_screen
 from .sources import SAMPLES, open_source
 

@@ -126,9 +126,8 @@ class _Scan:
         except _NOT_A_RECORD:
             self._damaged += 1
             return
-        if record.name in (HEADER, REPORT) and record.metadata.get("crc32") != checksum(
-            record.metadata.get("json", "")
-        ):
+        text = record.metadata.get("json", "")
+        if record.name in (HEADER, REPORT) and record.metadata.get("crc32") != checksum(text):
             self._damaged += 1
             return
         if record.name == HEADER:
@@ -138,10 +137,10 @@ class _Scan:
                     f"Expected a take of format {FORMAT_VERSION} or older; this one has format "
                     f"{version[:20] or '(none)'}. Update hmcap: pip install --upgrade hmcap"
                 )
-            self.header = TakeHeader.from_json(record.metadata["json"])
+            self.header = TakeHeader.from_json(text)
         elif record.name == REPORT:
             try:
-                report = json.loads(record.metadata["json"])
+                report = json.loads(text)
             except (ValueError, RecursionError):
                 report = None
             self.report = report if isinstance(report, dict) else None

@@ -54,6 +54,23 @@ class Outputs:
             check_writable(folder)
 
 
+@dataclass(frozen=True, slots=True)
+class CaptureResult:
+    """What a run left behind."""
+
+    take: Path | None
+    """The take, the first where there are several; None for a webcam run that was not recorded."""
+    report: Report
+    """The figures of that take, or of the run."""
+    files: tuple[Path, ...]
+    """Exports, overlay and report, in the order they were written."""
+    interrupted: bool
+    """True when Ctrl-C ended the capture early."""
+    takes: tuple[Path, ...] = ()
+    """Every take of the run, ``take`` first: one for each person of a file, and for each time that recording was
+    switched on in a webcam run."""
+
+
 def plan_outputs(name: str, folder: Path, options: CaptureOptions) -> Outputs:
     """The paths of a run: NAME.hmcap, NAME.bvh and so on in ``folder``; NAME_p1.hmcap, NAME_p2.hmcap, ... where several
     people are asked for."""
@@ -92,6 +109,12 @@ def plan_unused(name: str, folder: Path, options: CaptureOptions) -> Outputs:
 def numbered(path: Path | None, number: int) -> Path | None:
     """A path for the second and every further take of a run: report.json, report-2.json ..."""
     return path if path is None or number == 1 else path.with_stem(f"{path.stem}-{number}")
+
+
+def raise_joined(failed: Sequence[HmcapError]) -> None:
+    """Raise what went wrong while other things went on, as one error; nothing where nothing did."""
+    if failed:
+        raise HmcapError(" ".join(str(error) for error in failed))
 
 
 def check_writable(folder: Path) -> None:
@@ -169,8 +192,7 @@ def write_files(
             display.say(f"Warning: {warning}")
     files += write_report(report, outputs.report)
     display.table("Report", report.rows())
-    if failed:
-        raise HmcapError(" ".join(str(error) for error in failed))
+    raise_joined(failed)
     return files
 
 

@@ -18,15 +18,15 @@ from .frames import Frame
 from .interrupts import Interrupts, stopped_at_once
 from .journal import TakeWriter, read_part
 from .loop import LandmarkStage, MotionStage, RunStats, Sink
-from .outputs import Outputs, write_files
-from .report import Report, summarise
+from .outputs import CaptureResult, Outputs, raise_joined, write_files
+from .report import Report
 from .sinks import JournalSink
 from .take import Take, TakeHeader
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .run import CaptureResult, Run
+    from .run import Run
 
 MIN_SEEN_S = 0.3
 """Somebody who is not the first and was in view for less than this is left out: a passer-by, or nobody at all."""
@@ -74,10 +74,8 @@ def person_header(header: TakeHeader, number: int) -> TakeHeader:
     return dataclasses.replace(header, name=f"{header.name}_p{number}", settings=settings)
 
 
-def record_people(run: "Run", sinks: Sequence[Sink], motion: MotionStage | None) -> "CaptureResult":
+def record_people(run: "Run", sinks: Sequence[Sink], motion: MotionStage | None) -> CaptureResult:
     """Pass 1 with everybody, pass 2 for each, then all files. Raises HmcapError where nobody is found."""
-    from .run import CaptureResult
-
     planned = (run.outputs, *run.outputs.others)
     headers = [person_header(run.header, k + 1) for k in range(len(planned))]
     run.header = headers[0]
@@ -128,12 +126,7 @@ def _solved(
     reports: list[Report] = []
     for (writer, journal), solved in zip(people, motions, strict=True):
         motion = in_world_of(takes[0].motion, solved, run.body) if takes else solved
-        for frame in motion:
-            writer.add_motion(frame, 1)
-        take = Take(writer.header, tuple(journal.proxies), tuple(motion), None, 1)
-        report = summarise(take, stats, tuple(run.warnings))
-        writer.add_report(report.to_dict())
-        run.display.say(f"take: {writer.close()}")
+        take, report = run.complete(writer, journal.proxies, motion, stats)
         takes.append(take)
         reports.append(report)
     return takes, reports
@@ -159,6 +152,5 @@ def _written(run: "Run", planned: Sequence[Outputs], takes: Sequence[Take], repo
             )  # fmt: skip
         except HmcapError as error:  # the files of the other people are written all the same
             failed.append(error)
-    if failed:
-        raise HmcapError(" ".join(str(error) for error in failed))
+    raise_joined(failed)
     return files

@@ -30,9 +30,11 @@ class Player:
     ) -> None:
         """Raises HmcapError where the take has no motion, UsageError for a speed beyond SPEED_LIMITS."""
         if not take.motion:
+            found = f"Expected motion to play; the take {take.header.name} holds none, because "
+            if not any(p.present for p in take.proxies):
+                raise HmcapError(f"{found}nobody was seen in its {len(take.proxies)} frames. Play another take.")
             raise HmcapError(
-                f"Expected motion to play; the take {take.header.name} holds none, because its capture was cut off "
-                "before it was solved. Solve it with: hmcap export TAKE --to bvh"
+                f"{found}its capture was cut off before it was solved. Solve it with: hmcap export TAKE --to bvh"
             )
         self.take, self._clock = take, clock
         stamps_s = np.array([f.stamp_s for f in take.motion], dtype=np.float64)

@@ -28,7 +28,7 @@ from .locks import is_open
 from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
 from .motion import MotionWithFace, Solve, SolverMotion
 from .options import CaptureOptions, options_from_settings
-from .outputs import Outputs, numbered, write_files, write_report
+from .outputs import CaptureResult, Outputs, numbered, raise_joined, write_files, write_report
 from .pacing import Paced
 from .people import record_people
 from .player import Player
@@ -51,23 +51,6 @@ class Parts:
     landmarks: LandmarkStage | None = None
     motion: MotionStage | None = None
     solve: Solve | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureResult:
-    """What a run left behind."""
-
-    take: Path | None
-    """The take, the first where there are several; None for a webcam run that was not recorded."""
-    report: Report
-    """The figures of that take, or of the run."""
-    files: tuple[Path, ...]
-    """Exports, overlay and report, in the order they were written."""
-    interrupted: bool
-    """True when Ctrl-C ended the capture early."""
-    takes: tuple[Path, ...] = ()
-    """Every take of the run, ``take`` first: one for each person of a file, and for each time that recording was
-    switched on in a webcam run."""
 
 
 _NO_FRAMES = (
@@ -185,7 +168,7 @@ class Run:
         from .play import serve
 
         page = viewers[0].hand_over()
-        said = (f"The take plays at {page.url} until Ctrl-C.",)
+        said = (f"{result.take.name} plays at {page.url} until Ctrl-C.",)
         serve(page, Player(read_take(result.take), loop=True), said=said, display=self.display)
 
     def close(self) -> None:
@@ -221,8 +204,7 @@ class Run:
                 done.append(self._finish(take.writer, take.proxies, take.stats(stats), interrupts, outputs))
             except HmcapError as error:
                 failed.append(error)
-        if failed:
-            raise HmcapError(" ".join(str(error) for error in failed))
+        raise_joined(failed)
         return dataclasses.replace(
             done[0],
             files=tuple(path for result in done for path in result.files),
@@ -279,20 +261,24 @@ class Run:
         """Solve what a take saw, complete and close it, and write its files."""
         header = writer.header
         if header.live:
-            header = with_measured_fps(header, [p.stamp_s for p in proxies])
-            writer.update_header(header)
-        writer.flush()
+            writer.update_header(with_measured_fps(header, [p.stamp_s for p in proxies]))
         self.check(writer, proxies, stats)
-        motion = self.solve_all(proxies)
-        for frame in motion:
-            writer.add_motion(frame, 1)
-        take = Take(header, tuple(proxies), tuple(motion), None, 1)
-        report = summarise(take, stats, tuple(self.warnings))
-        writer.add_report(report.to_dict())
-        self.display.say(f"take: {writer.close()}")
+        take, report = self.complete(writer, proxies, self.solve_all(proxies), stats)
         export_options = self.choices.export_options()
         files = write_files(take, outputs, export_options, header.source, report, self.display)
         return CaptureResult(writer.path, report, tuple(files), interrupts.asked, (writer.path,))
+
+    def complete(
+        self, writer: TakeWriter, proxies: Sequence[Proxies], motion: Sequence[MotionFrame], stats: RunStats
+    ) -> tuple[Take, Report]:
+        """Put the solved motion and the report into a take, and close it."""
+        for frame in motion:
+            writer.add_motion(frame, 1)
+        take = Take(writer.header, tuple(proxies), tuple(motion), None, 1)
+        report = summarise(take, stats, tuple(self.warnings))
+        writer.add_report(report.to_dict())
+        self.display.say(f"take: {writer.close()}")
+        return take, report
 
     def check(self, writer: TakeWriter, proxies: list[Proxies], stats: RunStats) -> None:
         """Raise HmcapError where there was no frame, or nobody in any of them."""

@@ -39,6 +39,14 @@ def export(name: str, ready: Prepared, folder: Path) -> Path:
     return path
 
 
+def test_a_face_that_the_body_cannot_show_is_said(monkeypatch):
+    assert ready_take(face=True).changes == ()
+    nameless = dataclasses.replace(load_body(), expression_names=())
+    monkeypatch.setattr(sys.modules[prepare.__module__], "take_body", lambda take: nameless)
+    assert "GLB, USD and FBX show none" in ready_take(face=True).changes[-1]
+    assert ready_take().changes == ()
+
+
 def body_rows(naming: str) -> list[int]:
     """Our number of each joint in a file, in the file's order."""
     ours = {theirs: JOINT_NAMES.index(name) for name, theirs in NAMINGS[naming].items()}

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 from hmcap.models.errors import HmcapError, UsageError
+from hmcap.models.proxies import Proxies
 from hmcap.realtime.cli import main
 from hmcap.realtime.player import Feeder, Player
 from viewer_takes import FPS, moving_take
@@ -104,8 +105,11 @@ def test_stamps_decide_and_not_a_rate(clock):
 
 
 def test_a_take_without_motion_and_a_speed_that_is_none_are_refused():
+    unsolved, absent = dataclasses.replace(moving_take(), motion=()), Proxies.absent(0, 0.0, (640, 480))
+    with pytest.raises(HmcapError, match="nobody was seen in its 1 frames"):
+        Player(dataclasses.replace(unsolved, proxies=(absent,)))
     with pytest.raises(HmcapError, match="hmcap export"):
-        Player(dataclasses.replace(moving_take(), motion=()))
+        Player(dataclasses.replace(unsolved, proxies=(dataclasses.replace(absent, score=0.9),)))
     for speed in (0, -1, 1000, float("nan")):
         with pytest.raises(UsageError, match="--speed"):
             Player(moving_take(), speed=speed)

@@ -17,6 +17,8 @@ from .track import Track, stack_motion
 if TYPE_CHECKING:
     from ..take import Take
 
+_NO_FACE = "face: the body file names no face shapes, so GLB, USD and FBX show none; npz, csv and json keep the weights"
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -31,7 +33,7 @@ class Prepared:
     """The body at the track's one shape, neutral face."""
     options: ExportOptions
     changes: tuple[str, ...] = ()
-    """What post-processing changed, a sentence each."""
+    """What post-processing changed, and what the body cannot show, a sentence each."""
 
     @cached_property
     def rest_joints_m(self) -> np.ndarray:
@@ -72,4 +74,6 @@ def prepare(take: "Take", options: ExportOptions) -> Prepared:
     body = model.with_shape(track.betas)
     cuts_s = [take.proxies[i].stamp_s for i in cuts_in(take.proxies, take.camera)]
     track, fps, changes = post_process(track, take.fps, body, options, cuts_s)
+    if track.expression.shape[1] and not model.expression_names:
+        changes = (*changes, _NO_FACE)
     return Prepared(take.header.name, track, fps, body, options, changes)
