@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hmcap.realtime.parsers import capture_parser
+from hmcap.realtime.parsers import capture_parser, export_parser
 from hmcap.tools import check
 
 if sys.version_info >= (3, 11):
@@ -134,3 +134,24 @@ def test_constraints_and_extras_agree_on_torch():
     (pinned,) = _text("constraints.txt").split()
     extras = _project()["optional-dependencies"]
     assert {r for group in extras.values() for r in group if r.startswith("torch")} == {pinned}
+
+
+def test_pages_for_other_programs_are_listed_and_show_commands_that_the_program_takes():
+    folder = ROOT / "docs" / "destinations"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    pages = sorted(folder.glob("*.md"))
+    assert len(pages) > 8
+    commands = []
+    for page in pages:
+        assert page.name == "README.md" or f"({page.name})" in listed, f"{page.name} is not on the list"
+        text = page.read_text(encoding="utf-8")
+        commands += [line.strip().split("  ")[0] for line in text.splitlines() if line.startswith("    hmcap ")]
+        commands += [line for line in re.findall(r"`(hmcap [^`]+)`", text) if "..." not in line]
+    assert len(commands) > 15
+    for command in commands:
+        words = shlex.split(command)[1:]
+        if words[0] == "export":
+            export_parser().parse_args(words[1:])
+        else:
+            options = capture_parser().parse_args(words)
+            assert "webcam" in options or "fps" not in options, f"{command}: a video file has a rate of its own"
