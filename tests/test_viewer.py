@@ -34,7 +34,7 @@ from hmcap.realtime.run import Parts
 from hmcap.realtime.take import Take
 from hmcap.realtime.viewer import Playback, Viewer, ViewerSink
 from hmcap.realtime.viewer.export import export_bytes, missing_html, sort_formats
-from hmcap.realtime.viewer.footage import Footage
+from hmcap.realtime.viewer.footage import AHEAD_S, Footage
 from hmcap.realtime.viewer.server import same_origin
 from hmcap.realtime.viewer.skin import Remakes, top_weights
 from hmcap.realtime.viewer.view import FOV_RAD, front_view
@@ -274,12 +274,39 @@ def test_footage_gives_the_picture_that_was_asked_for_last(tmp_path):
 
     footage = Footage(moving_take(source=str(path)), show)
     for count, number in enumerate((3, 40, 39, 3, 49), 1):
-        footage.want(number)
+        kept = footage.want(number)
+        assert (kept is not None) == (count == 4)  # the one that was shown before is there at once
+        if kept is not None:
+            show(kept)
         with came:
             assert came.wait_for(lambda count=count: len(pictures) == count, timeout=60)
         assert pictures[-1] == pytest.approx(5 * number, abs=2)
     footage.close()
     assert not footage.missing
+
+
+def test_footage_runs_ahead_of_a_take_that_plays(tmp_path):
+    path = tmp_path / "shades.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (64, 48))
+    for number in range(50):
+        writer.write(np.full((48, 64, 3), 5 * number, np.uint8))
+    writer.release()
+    late: list[bytes | None] = []
+    footage = Footage(moving_take(source=str(path)), late.append)
+    assert footage.want(5, speed=1.0) is None
+    due = footage.moments(5, 1.0)
+    assert len(due) >= 3
+    assert due[0] > 5
+    assert footage.moments(5, 0.25) == list(range(6, 6 + round(AHEAD_S * FPS / 4)))
+    deadline = time.monotonic() + 60
+    for number in due:
+        while (jpeg := footage._kept.get(number)) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).mean() == pytest.approx(5 * number, abs=2)
+        assert footage.want(number, speed=1.0) == jpeg
+    assert not late  # each came before its moment, to be shown with its pose
+    footage.close()
 
 
 def test_footage_that_is_gone_is_no_error():

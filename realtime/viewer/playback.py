@@ -33,6 +33,7 @@ class Playback:
         self._viewer, self._player = viewer, player
         self._take: Take = player.take
         self._footage: Footage | None = None
+        self._place = {m.index: number for number, m in enumerate(self._take.motion)}
         self._panel_at = self._touched_at = -1e9
         self._icons = (viser.Icon.PLAYER_PLAY, viser.Icon.PLAYER_PAUSE)
         gui = viewer.gui
@@ -67,10 +68,11 @@ class Playback:
     def __call__(self, frame: Frame, proxies: Proxies, motion: MotionFrame | None) -> None:
         if motion is None:
             return
-        self._viewer.scene.show(motion)
         number, playing, now = self._player.frame, self._player.playing, time.monotonic()
+        jpeg = None
         if self._footage is not None:
-            self._footage.want(number)
+            jpeg = self._footage.want(self._place[motion.index], self._player.speed if playing else 0.0)
+        self._viewer.scene.show(motion, jpeg)
         if playing and now - self._panel_at < PANEL_EVERY_S:
             return
         self._panel_at = now
