@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy.signal import butter, sosfiltfilt
 from scipy.spatial.transform import Rotation
 
 from ...models.rotations import same_side
@@ -46,6 +45,8 @@ def smooth(track: Track, fps: float, hz: float, rest_m: np.ndarray, breaks: np.n
     """
     if hz >= fps / 2:
         return track, f"smooth: nothing to do, motion at {fps:.5g} fps holds nothing above {fps / 2:.4g} Hz"
+    from scipy.signal import butter, sosfiltfilt  # a second of loading, which only smoothing should cost
+
     sos = butter(_ORDER, np.arctan(np.tan(np.pi * hz / fps) / _CORRECTION) * 2 / np.pi, output="sos")
     pad = int(np.ceil(_PAD_PERIODS * fps / hz))
 
