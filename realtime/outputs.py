@@ -176,24 +176,36 @@ def write_files(
         display.say(
             "Trimming, smoothing and held feet are for exported files; take, videos and report stay as captured."
         )
-    if outputs.overlay is not None or outputs.side_by_side is not None:
-        with display.stage("video", len(take.motion)) as progress:
-
-            def advance(done: int, total: int) -> None:
-                progress.update(done, total)
-
-            videos = write_videos(
-                [take, *beside], footage, overlay=outputs.overlay, side_by_side=outputs.side_by_side, progress=advance
-            )
-        for video in videos:
-            files.append(video.path)
-            display.say(f"{video.renderer}: {video.path}")
-        for warning in dict.fromkeys(text for video in videos for text in video.warnings):
-            display.say(f"Warning: {warning}")
-    files += write_report(report, outputs.report)
+    for write in (
+        lambda: _write_videos([take, *beside], outputs, footage, display),
+        lambda: write_report(report, outputs.report),
+    ):
+        try:
+            files += write()
+        except HmcapError as error:
+            failed.append(error)
     display.table("Report", report.rows())
     raise_joined(failed)
     return files
+
+
+def _write_videos(takes: Sequence[Take], outputs: Outputs, footage: str | Path, display: Display) -> list[Path]:
+    """Draw the videos that ``outputs`` names in one pass over the footage; returns the files written."""
+    if outputs.overlay is None and outputs.side_by_side is None:
+        return []
+    with display.stage("video", len(takes[0].motion)) as progress:
+
+        def advance(done: int, total: int) -> None:
+            progress.update(done, total)
+
+        videos = write_videos(
+            takes, footage, overlay=outputs.overlay, side_by_side=outputs.side_by_side, progress=advance
+        )
+    for video in videos:
+        display.say(f"{video.renderer}: {video.path}")
+    for warning in dict.fromkeys(text for video in videos for text in video.warnings):
+        display.say(f"Warning: {warning}")
+    return [video.path for video in videos]
 
 
 def write_report(report: Report, path: Path | None) -> list[Path]:

@@ -64,3 +64,16 @@ def _wait_for(outcome: Path) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"another worker did not finish downloading the published files in {_WAIT_S} s", pytrace=False)
         time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def gl():
+    """A renderer on OpenGL; a test that asks for it is skipped where there is none."""
+    from hmcap.realtime.overlay.gl import GLRenderer, NoGLError
+
+    try:
+        renderer = GLRenderer()
+    except NoGLError as err:
+        pytest.skip(f"no GL context on this machine: {err}")
+    yield renderer
+    renderer.close()

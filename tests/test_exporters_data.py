@@ -166,7 +166,8 @@ def test_c3d_by_two_readers(up, tmp_path):
 def test_c3d_is_written_without_a_warning(ready, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        exported("c3d", ready, tmp_path)
+        path = exported("c3d", ready, tmp_path)
+    assert path.stat().st_size > 0
 
 
 def read_mot(path: Path) -> tuple[dict[str, str], list[str], np.ndarray]:

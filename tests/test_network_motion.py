@@ -440,7 +440,7 @@ def test_a_run_that_brings_its_own_stages_waits_for_no_weights(tmp_path, monkeyp
     landmarks = SimpleNamespace(engines={})
     monkeypatch.setattr(run, "choose_camera", lambda *a: Camera.from_fov(8, 6, 55))
     parts = run.Parts(landmarks, None, lambda *a, **k: [])
-    run.Run(source, CaptureOptions(), None, parts, run.Display(False))
+    assert isinstance(run.Run(source, CaptureOptions(), None, parts, run.Display(False)).motion, run.SolverMotion)
 
 
 def test_metadata_of_the_graph_is_what_the_engine_offers(graph, engine):

@@ -216,6 +216,19 @@ def test_one_format_that_fails_stops_no_other(tmp_path, monkeypatch):
     assert (tmp_path / "a.npz").is_file()
 
 
+def test_a_video_that_fails_stops_no_other_file_and_hides_no_other_error(tmp_path):
+    take = make_take(make_motion(5))
+    overlay, report = tmp_path / "a.mp4", tmp_path / "a.json"
+    choices = SimpleNamespace(export=("bvh", "npz"), overlay=overlay, side_by_side=None, report=report, people=1)
+    (tmp_path / "a.bvh").mkdir()
+    gone = tmp_path / "gone.mp4"
+    with pytest.raises(HmcapError, match=r"a\.bvh.*gone\.mp4"):
+        write_files(take, plan_outputs("a", tmp_path, choices), ExportOptions(), gone, summarise(take), Display(False))
+    assert (tmp_path / "a.npz").is_file()
+    assert report.is_file()
+    assert not overlay.exists()
+
+
 def test_it_is_said_where_processing_does_not_reach(tmp_path, capsys):
     take = record(tmp_path / "a.hmcap")
     export_take(take, report=tmp_path / "a.json", smooth=6, show=True)

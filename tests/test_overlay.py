@@ -48,16 +48,6 @@ def joined(*parts: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarra
     )
 
 
-@pytest.fixture(scope="module")
-def gl():
-    try:
-        renderer = GLRenderer()
-    except NoGLError as err:
-        pytest.skip(f"no GL context on this machine: {err}")
-    yield renderer
-    renderer.close()
-
-
 @pytest.fixture(params=["gl", "drawn"])
 def renderer(request):
     return request.getfixturevalue("gl") if request.param == "gl" else DrawnRenderer("test")

@@ -13,6 +13,7 @@ from hmcap.realtime.options import CaptureOptions
 from hmcap.realtime.outputs import numbered, plan_unused
 from hmcap.realtime.recording import RecordSwitch
 from hmcap.realtime.window import LiveWindow
+from test_cli import FakeCamera
 from window_parts import HEADER, FakeScreen, give, seen, stats_of, stood
 
 
@@ -110,27 +111,12 @@ class Landmarks:
         return seen(found.frame)
 
 
-class SlowCamera:
-    """Stands in for cv2.VideoCapture: never ends, and leaves time for every frame."""
-
-    def __init__(self, index):
-        pass
-
-    def isOpened(self):
-        return True
-
-    def set(self, *_):
-        return True
-
-    def get(self, _):
-        return 30.0
+class SlowCamera(FakeCamera):
+    """Never ends, and leaves time for every frame."""
 
     def read(self):
         time.sleep(0.004)
         return True, np.full((48, 64, 3), 200, np.uint8)
-
-    def release(self):
-        pass
 
 
 @pytest.fixture

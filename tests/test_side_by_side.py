@@ -8,19 +8,8 @@ import numpy as np
 import pytest
 from hmcap.models.camera import Camera
 from hmcap.realtime.overlay import Figure, painters, record, side, write_videos
-from hmcap.realtime.overlay.gl import GLRenderer, NoGLError
 from hmcap.realtime.overlay.projection import project
 from overlay_takes import OFF_CENTRE, audio_span, make_clip, make_motion, make_sound, make_take, mask_of, read_back
-
-
-@pytest.fixture(scope="module")
-def gl():
-    try:
-        renderer = GLRenderer()
-    except NoGLError as err:
-        pytest.skip(f"no GL context on this machine: {err}")
-    yield renderer
-    renderer.close()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.request import Request, urlopen
 
@@ -258,12 +259,18 @@ def test_an_export_is_the_file_that_the_command_line_writes():
     assert len(read_bvh(content.decode()).root_m) == 50
 
 
-def test_footage_gives_the_picture_that_was_asked_for_last(tmp_path):
-    path = tmp_path / "shades.avi"
+def shades(folder: Path) -> Path:
+    """Footage whose frame k is a grey of 5 k."""
+    path = folder / "shades.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (64, 48))
     for number in range(50):
         writer.write(np.full((48, 64, 3), 5 * number, np.uint8))
     writer.release()
+    return path
+
+
+def test_footage_gives_the_picture_that_was_asked_for_last(tmp_path):
+    path = shades(tmp_path)
     pictures: list[float] = []
     came = threading.Condition()
 
@@ -286,11 +293,7 @@ def test_footage_gives_the_picture_that_was_asked_for_last(tmp_path):
 
 
 def test_footage_runs_ahead_of_a_take_that_plays(tmp_path):
-    path = tmp_path / "shades.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (64, 48))
-    for number in range(50):
-        writer.write(np.full((48, 64, 3), 5 * number, np.uint8))
-    writer.release()
+    path = shades(tmp_path)
     late: list[bytes | None] = []
     footage = Footage(moving_take(source=str(path)), late.append)
     assert footage.want(5, speed=1.0) is None
