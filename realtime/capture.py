@@ -18,6 +18,7 @@ from .options import CaptureOptions, parse_formats
 from .outputs import CaptureResult, Outputs, plan_outputs, plan_unused, write_files
 from .people import check_people
 from .progress import Display
+from .recovered import describe_recovery
 from .report import summarise
 from .run import Parts, Run, solve_again
 from .screen import why_no_screen
@@ -134,8 +135,9 @@ def export_take(
     outputs.check(path, *([Path(footage)] if Path(footage).is_file() else []), take=not (recorded.solved or recording))
     if recording:
         display.say(f"{path.name} is still being recorded; it holds {len(recorded.proxies)} frames so far.")
-    elif not recorded.recovery.complete:
-        display.say(f"{path.name} was {recorded.recovery}; {len(recorded.proxies)} frames.")
+    else:
+        for line in describe_recovery(recorded, path.name):
+            display.say(line)
     with Interrupts():
         if not recorded.solved:
             recorded = solve_again(recorded, path, None if recording else final, display, solve)

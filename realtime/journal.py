@@ -6,9 +6,9 @@ import json
 import logging
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -18,28 +18,42 @@ from mcap.writer import CompressionType, IndexType, Writer
 from ..models.errors import HmcapError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
+from .appending import WRITE_EVERY_S, Appender
 from .codec import encode_motion, encode_proxies
-from .journal_reading import HEADER, MOTION, PART_SUFFIX, PROXIES, REPORT, checksum, read_take
+from .disk import sync, sync_folder
+from .journal_reading import MOTION, PART_SUFFIX, PROXIES, read_take
 from .locks import is_at, open_alone
+from .records import HEADER, REPORT, checksum
 from .take import FORMAT_VERSION, Take, TakeHeader
 
 log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
-_FLUSH_EVERY_S = 0.5
+_FIRST_COPY_BYTES = 1 << 16
 
 
 class TakeWriter:
     """Writes a take while it is captured. The file is ``path`` + ``.part`` until ``close`` gives it its name.
 
-    Frames reach the disk at least every half second, so a crash loses at most the last second. Raises ``HmcapError``
-    where the folder cannot be written or the disk is full; what was written until then stays readable.
+    What is added is written within a quarter of a second and stored by the disk within another half, by threads of the
+    writer's own (see ``appending``): a crash or a power cut costs at most the last second, also where no further frame
+    comes. The header is written again now and then, so that a damaged beginning costs no more than itself.
+
+    Raises ``HmcapError`` where the folder cannot be written or the disk is full, from the next call after that came to
+    light; what was written until then stays readable. One thread at a time may use it.
+
+    Args:
+        path: where the finished take goes.
+        header: may be changed later by :meth:`update_header`.
+        ahead: whether frames may be given as fast as they come; None for those of a live source alone.
+        write_every_s: how long to gather what becomes one chunk of the file.
     """
 
-    def __init__(self, path: Path, header: TakeHeader, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, path: Path, header: TakeHeader, *, ahead: bool | None = None, write_every_s: float = WRITE_EVERY_S
+    ) -> None:
         self.path = path
         self.part_path = path.with_name(path.name + PART_SUFFIX)
-        self._clock = clock
         self._file: IO[bytes] | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,16 +67,24 @@ class TakeWriter:
             )
             self._writer.start(profile="hmcap", library=f"hmcap {header.version}")
             self._channels = {t: self._writer.register_channel(t, "msgpack", 0) for t in (PROXIES, MOTION)}
+            self.header = header
+            # Here, and not on the threads: a disk without room is told before the first frame.
+            self._add_metadata(HEADER, header.to_json())
+            self._writer.flush()
         except BlockingIOError as error:
             raise HmcapError(
                 f"Expected to be the only one to write {path}; another capture is recording it at this moment "
                 f"({self.part_path.name}). Wait until that has ended, or name another folder: --out FOLDER"
             ) from error
         except OSError as error:
+            if self._file is not None:
+                self._remove(self._file)
             raise _cannot_write(self.part_path, error) from error
-        self._flushed_at = clock()
-        self._frames = 0
-        self.update_header(header)
+        self._frames = self._message_bytes = 0
+        self._copy_header_at = _FIRST_COPY_BYTES
+        ahead = header.live if ahead is None else ahead
+        self._appender = Appender(self._file, self._writer, ahead=ahead, write_every_s=write_every_s)
+        self._appender.give(lambda: sync_folder(self.part_path.parent), 0)
 
     @property
     def closed(self) -> bool:
@@ -88,14 +110,12 @@ class TakeWriter:
         self._metadata(REPORT, json.dumps(report, allow_nan=False))
 
     def flush(self) -> None:
-        """Bring everything given so far to the disk."""
-        file = self._open_file()
+        """Bring everything given so far to the disk, and wait for it."""
+        self._open_file()
         try:
-            self._writer.flush()
-            os.fsync(file.fileno())
+            self._appender.flush()
         except OSError as error:
             raise self._gave_up(error) from error
-        self._flushed_at = self._clock()
 
     def close(self, final: Path | None = None) -> Path:
         """Finish the file, give it its final name (or ``final``) and return that. Calling it again does nothing."""
@@ -105,11 +125,14 @@ class TakeWriter:
             self.path = final
         file = self._file
         try:
+            self._appender.flush()
+            self._appender.stop()
             self._writer.finish()
             file.flush()
-            os.fsync(file.fileno())
+            sync(file)
             self._bring_back(file)
             self._rename(file)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise self._gave_up(error) from error
         self._file = None
@@ -128,7 +151,7 @@ class TakeWriter:
             with again.open("xb") as copy:
                 shutil.copyfileobj(file, copy)
                 copy.flush()
-                os.fsync(copy.fileno())
+                sync(copy)
         except OSError:
             again.unlink(missing_ok=True)
             raise
@@ -150,8 +173,13 @@ class TakeWriter:
         if self._file is None:
             return
         file, self._file = self._file, None
+        self._appender.stop()
+        self._remove(file)
+
+    def _remove(self, file: IO[bytes]) -> None:
         with contextlib.suppress(OSError):
             file.close()
+        with contextlib.suppress(OSError):
             self.part_path.unlink()
 
     def __enter__(self) -> "TakeWriter":
@@ -166,31 +194,38 @@ class TakeWriter:
             self.close()
 
     def _message(self, topic: str, index: int, stamp_s: float, data: bytes) -> None:
-        file = self._open_file()
         nanoseconds = max(0, round(stamp_s * 1e9))
-        try:
-            self._writer.add_message(
+        self._give(
+            partial(
+                self._writer.add_message,
                 self._channels[topic],
                 log_time=nanoseconds,
                 publish_time=nanoseconds,
                 data=data,
                 sequence=index & 0xFFFFFFFF,
-            )
-            file.flush()
-        except OSError as error:
-            raise self._gave_up(error) from error
-        if self._clock() - self._flushed_at >= _FLUSH_EVERY_S:
-            self.flush()
+            ),
+            len(data),
+            stamp_s if topic == PROXIES else None,
+        )
+        self._message_bytes += len(data)
+        if self._message_bytes >= self._copy_header_at:
+            self._copy_header_at *= 2
+            self._metadata(HEADER, self.header.to_json())
 
     def _metadata(self, name: str, text: str) -> None:
+        self._give(partial(self._add_metadata, name, text), len(text))
+
+    def _add_metadata(self, name: str, text: str) -> None:
+        # MCAP protects chunks but not metadata: the checksum is ours.
+        values = {"format_version": str(FORMAT_VERSION), "json": text, "crc32": checksum(text)}
+        self._writer.add_metadata(name, values)
+
+    def _give(self, write: Callable[[], object], size_bytes: int, stamp_s: float | None = None) -> None:
         self._open_file()
         try:
-            # MCAP protects chunks but not metadata: the checksum is ours.
-            values = {"format_version": str(FORMAT_VERSION), "json": text, "crc32": checksum(text)}
-            self._writer.add_metadata(name, values)
+            self._appender.give(write, size_bytes, stamp_s)
         except OSError as error:
             raise self._gave_up(error) from error
-        self.flush()
 
     def _open_file(self) -> IO[bytes]:
         if self._file is None:
@@ -200,6 +235,7 @@ class TakeWriter:
     def _gave_up(self, error: OSError) -> HmcapError:
         """Close without finishing, so that nothing is tried again on a full disk."""
         file, self._file = self._file, None
+        self._appender.stop()
         if file is not None:
             # Python releases the descriptor even so; the first error is the one to tell.
             with contextlib.suppress(OSError):
@@ -225,7 +261,7 @@ def write_take(path: Path, take: Take, motion: Iterable[MotionFrame], report: Ma
     The old file is replaced only once the new one is complete. Returns the take as it now stands on disk.
     """
     new = path.with_name(path.name + ".new")
-    with TakeWriter(new, take.header) as writer:
+    with TakeWriter(new, take.header, ahead=True) as writer:
         for proxies in take.proxies:
             writer.add_proxies(proxies)
         for frame in motion:
@@ -236,6 +272,7 @@ def write_take(path: Path, take: Take, motion: Iterable[MotionFrame], report: Ma
         os.replace(new, path)
     except OSError as error:
         raise _cannot_write(path, error) from error
+    sync_folder(path.parent)
     return read_take(path)
 
 

@@ -1,50 +1,57 @@
 """Reading the take on disk, however it ended; ``journal`` writes it.
 
-Layout: MCAP metadata records ``hmcap`` (format version and header) and ``hmcap.report``; channel ``/proxies`` with one
-message a frame; channel ``/motion`` with one message a frame and revision; messages are msgpack (see ``codec``), in
-uncompressed chunks with a checksum, at least one chunk a second. Any MCAP tool can list and index the file.
+Layout: MCAP metadata records ``hmcap`` (format version and header, repeated now and then; the last one counts) and
+``hmcap.report``; channel ``/proxies`` with one message a frame; channel ``/motion`` with one message a frame and
+revision; messages are msgpack (see ``codec``), in uncompressed chunks with a checksum, several a second. Any MCAP tool
+can list and index the file.
+
+A file may end anywhere, and any part of it may be damaged: what is whole counts, also behind a damaged part
+(``records`` finds it).
 """
 
-import io
 import json
 import struct
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mcap.data_stream import ReadDataStream
-from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Channel, Chunk, Message, Metadata
-from mcap.stream_reader import breakup_chunk
 from mcap.writer import MCAP0_MAGIC
 
 from ..models.errors import HmcapError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
 from .codec import decode_motion, decode_proxies
-from .take import FORMAT_VERSION, SUFFIX, Recovery, Take, TakeHeader, newest_motion
+from .records import HEADER, MAX_RECORD_BYTES, REPORT, Records, chunk_data, metadata, records_of
+from .take import SUFFIX, Recovery, Take, TakeHeader, newest_motion
 
 PART_SUFFIX = ".part"
 """Ending of a take that is still being written, after ``SUFFIX``."""
-MAX_RECORD_BYTES = 64 << 20
-"""Longest record that is read; the writer's own chunks stay under 2 MiB."""
-
 PROXIES, MOTION = "/proxies", "/motion"
 """Channels."""
-HEADER, REPORT = "hmcap", "hmcap.report"
-"""Metadata records."""
-_RECORD_HEAD = struct.Struct("<BQ")
-_NOT_A_RECORD = (McapError, struct.error, UnicodeDecodeError, OverflowError)
-"""What the format's library raises on altered bytes; OverflowError where a length no longer fits a machine word."""
+_MESSAGE_HEAD = struct.Struct("<HIQQ")
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How the takes of one format are read."""
+
+    header: Callable[[str], TakeHeader]
+    proxies: Callable[[bytes], Proxies]
+    motion: Callable[[bytes], tuple[MotionFrame, int]]
+    """One message: the frame and its revision."""
+
+
+_FORMATS = {1: _Format(TakeHeader.from_json, decode_proxies, decode_motion)}
+"""Every format that takes were ever written in. A row is never removed: a take cannot be captured again. A new format
+gets a row, and ``tests/data`` a take in it; what has changed since an older one is read by functions of its own."""
 
 
 def read_take(path: str | Path) -> Take:
     """Read a take, however it ended: every whole chunk counts, and ``Take.recovery`` says how many there were.
 
-    Raises ``HmcapError`` where the file is missing, not a take, of a newer format, declares sizes that no take has, or
-    was cut off before its first record.
+    Raises ``HmcapError`` where the file is missing, not a take, of a newer format, or holds nothing that is whole.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -60,84 +67,77 @@ def read_take(path: str | Path) -> Take:
             f"Expected a take in {path}; its header is damaged or was never written, so nothing can be recovered. "
             "Use another copy, or capture again."
         )
+    if scan.undecodable is not None and not scan.proxies and not scan.motion:
+        raise scan.undecodable
     revision, motion = newest_motion(scan.motion)
     proxies = tuple(scan.proxies[i] for i in sorted(scan.proxies))
     return Take(scan.header, proxies, motion, scan.report, revision, scan.recovery())
 
 
 class _Scan:
-    """One pass over the records of a file, keeping what is whole."""
+    """One pass over a file, keeping what is whole."""
 
     def __init__(self) -> None:
         self.header: TakeHeader | None = None
         self.report: dict[str, Any] | None = None
         self.proxies: dict[int, Proxies] = {}
         self.motion: dict[int, dict[int, MotionFrame]] = {}
+        self.unusable: HmcapError | None = None
+        """What was wrong with the first header that could not be used."""
+        self.undecodable: HmcapError | None = None
+        """What was wrong with the first message that could not be used, though its chunk was whole."""
+        self._format = _FORMATS[max(_FORMATS)]
         # The writer always numbers its channels so; kept for files whose first chunk is damaged.
         self._topics = {1: PROXIES, 2: MOTION}
-        self._chunks = self._damaged = self._lost = 0
+        # Chunks that came before any header, which says how they are read.
+        self._early: list[bytes] = []
+        self._early_bytes = self._chunks = self._damaged = self._lost = self._undecodable = 0
         self._ended = False
 
     def run(self, file: IO[bytes], size: int, path: Path) -> None:
         """Read every whole record of ``file``, which is ``size`` bytes long."""
         magic = file.read(len(MCAP0_MAGIC))
-        if magic != MCAP0_MAGIC:
-            short = not magic or MCAP0_MAGIC.startswith(magic)
-            raise HmcapError(
-                f"Expected a take in {path}; the file is {'empty or cut off at once' if short else 'of another kind'} "
-                f"({size:,} bytes). A take ends in {SUFFIX} and is written by hmcap --video or hmcap --webcam --record."
-            )
-        for opcode, body in self._records(file, size, path):
+        named = path.name.removesuffix(PART_SUFFIX).endswith(SUFFIX)
+        if magic != MCAP0_MAGIC and (len(magic) < len(MCAP0_MAGIC) or not named):
+            raise _of_another_kind(path, size, magic)
+        records = Records(file, size)
+        for opcode, body in records:
             if opcode == Opcode.METADATA:
                 self._metadata(body)
-            elif opcode == Opcode.CHUNK:
+            else:
                 self._chunk(body)
-            elif opcode == Opcode.DATA_END:
-                self._ended = True
-                return
+        self._ended, self._lost = records.ended, records.lost_bytes
+        self._damaged += records.damaged
+        if self.header is None and self.unusable is not None:
+            raise self.unusable
+        if self.header is None and magic != MCAP0_MAGIC:
+            raise _of_another_kind(path, size, magic)
+        if self.header is None and records.absurd_length:
+            raise HmcapError(
+                f"Expected a take in {path}; it declares a record of {records.absurd_length:,} bytes, more than a take "
+                f"can hold ({MAX_RECORD_BYTES:,}). The file is damaged or was not written by hmcap."
+            )
 
     def recovery(self) -> Recovery:
         whole = self._ended and not self._damaged
-        return Recovery(whole, self._chunks, self._damaged, self._lost)
-
-    def _records(self, file: IO[bytes], size: int, path: Path) -> Iterator[tuple[int, bytes]]:
-        while True:
-            at = file.tell()
-            head = file.read(_RECORD_HEAD.size)
-            if len(head) < _RECORD_HEAD.size:
-                self._lost = size - at
-                return
-            opcode, length = _RECORD_HEAD.unpack(head)
-            known = Opcode.HEADER <= opcode <= Opcode.DATA_END
-            if known and length > MAX_RECORD_BYTES and not self.proxies:
-                raise HmcapError(
-                    f"Expected a take in {path}; it declares a record of {length:,} bytes, more than a take can hold "
-                    f"({MAX_RECORD_BYTES:,}). The file is damaged or was not written by hmcap."
-                )
-            # After a power cut a file system may leave zeros or old data at the end: opcode 0 is no record.
-            if not known or length > min(MAX_RECORD_BYTES, size - file.tell()):
-                self._lost = size - at
-                return
-            yield opcode, file.read(length)
+        return Recovery(whole, self._chunks, self._damaged, self._lost, self._undecodable)
 
     def _metadata(self, body: bytes) -> None:
-        try:
-            record = Metadata.read(ReadDataStream(io.BytesIO(body)))
-        except _NOT_A_RECORD:
-            self._damaged += 1
+        record = metadata(body)
+        if record is None:
             return
         text = record.metadata.get("json", "")
-        if record.name in (HEADER, REPORT) and record.metadata.get("crc32") != checksum(text):
-            self._damaged += 1
-            return
         if record.name == HEADER:
-            version = record.metadata.get("format_version", "")
-            if not version.isdecimal() or not 1 <= int(version[:9]) <= FORMAT_VERSION:
-                raise HmcapError(
-                    f"Expected a take of format {FORMAT_VERSION} or older; this one has format "
-                    f"{version[:20] or '(none)'}. Update hmcap: pip install --upgrade hmcap"
-                )
-            self.header = TakeHeader.from_json(text)
+            try:
+                form = _format(record.metadata.get("format_version", ""))
+                self.header, self._format = form.header(text), form
+            except HmcapError as error:  # another copy may be better
+                self._damaged += 1
+                self.unusable = self.unusable or error
+                return
+            early, self._early = self._early, []
+            for chunk in early:
+                self._chunk(chunk)
         elif record.name == REPORT:
             try:
                 report = json.loads(text)
@@ -146,36 +146,64 @@ class _Scan:
             self.report = report if isinstance(report, dict) else None
 
     def _chunk(self, body: bytes) -> None:
-        try:
-            chunk = Chunk.read(ReadDataStream(io.BytesIO(body)))
-            intact = (
-                chunk.compression == ""
-                and chunk.uncompressed_size == len(chunk.data)
-                and chunk.uncompressed_crc == zlib.crc32(chunk.data)
-            )
-            records = breakup_chunk(chunk) if intact else []
-        except _NOT_A_RECORD:
-            intact, records = False, []
-        if not intact:
-            self._damaged += 1
+        if self.header is None:
+            self._early_bytes += len(body)
+            if self._early_bytes <= MAX_RECORD_BYTES:
+                self._early.append(body)
+            else:
+                self._damaged += 1
+            return
+        data = chunk_data(body)
+        if data is None:
             return
         self._chunks += 1
-        for record in records:
-            if isinstance(record, Channel):
-                self._topics[record.id] = record.topic
-            elif isinstance(record, Message):
-                topic = self._topics.get(record.channel_id)
-                if topic == PROXIES:
-                    proxies = decode_proxies(record.data)
-                    self.proxies[proxies.index] = proxies
-                elif topic == MOTION:
-                    motion, revision = decode_motion(record.data)
-                    self.motion.setdefault(revision, {})[motion.index] = motion
+        for opcode, record in records_of(data):
+            if opcode == Opcode.CHANNEL:
+                self._channel(record)
+            elif opcode == Opcode.MESSAGE and len(record) >= _MESSAGE_HEAD.size:
+                channel = _MESSAGE_HEAD.unpack_from(record)[0]
+                try:
+                    self._message(self._topics.get(channel, ""), record[_MESSAGE_HEAD.size :])
+                except HmcapError as error:
+                    self._undecodable += 1
+                    self.undecodable = self.undecodable or error
+
+    def _channel(self, record: bytes) -> None:
+        """Note the topic of a channel: its number, that of its schema, and its name with the length before it."""
+        if len(record) >= 8:
+            number, _, length = struct.unpack_from("<HHI", record)
+            self._topics[number] = record[8 : 8 + length].decode("utf-8", "replace")
+
+    def _message(self, topic: str, data: bytes) -> None:
+        if topic == PROXIES:
+            proxies = self._format.proxies(data)
+            self.proxies[proxies.index] = proxies
+        elif topic == MOTION:
+            motion, revision = self._format.motion(data)
+            self.motion.setdefault(revision, {})[motion.index] = motion
 
 
-def checksum(text: str) -> str:
-    """What guards a metadata record: MCAP itself protects only chunks."""
-    return f"{zlib.crc32(text.encode()):08x}"
+def _format(version: str) -> _Format:
+    number = int(version) if version.isdecimal() and version.isascii() and len(version) < 10 else 0
+    if number in _FORMATS:
+        return _FORMATS[number]
+    if number > max(_FORMATS):
+        raise HmcapError(
+            f"Expected a take of format {max(_FORMATS)} or older; this one has format {number}, which a newer hmcap "
+            "wrote. Update hmcap: pip install --upgrade hmcap"
+        )
+    raise HmcapError(
+        f"Expected a take of format {max(_FORMATS)} or older; this one names the format {version[:20]!r}, which no "
+        "hmcap ever wrote. The file comes from somewhere else: use another copy, or capture again."
+    )
+
+
+def _of_another_kind(path: Path, size: int, magic: bytes) -> HmcapError:
+    short = not magic or MCAP0_MAGIC.startswith(magic)
+    return HmcapError(
+        f"Expected a take in {path}; the file is {'empty or cut off at once' if short else 'of another kind'} "
+        f"({size:,} bytes). A take ends in {SUFFIX} and is written by hmcap --video or hmcap --webcam --record."
+    )
 
 
 def _no_take(path: Path) -> str:

@@ -14,7 +14,7 @@ from ..models.proxies import Proxies
 from .codec import MAX_SIDE_PX, camera_from_dict, camera_to_dict
 
 FORMAT_VERSION = 1
-"""Version of the take format; a reader refuses a newer one."""
+"""Version of the take format that is written; ``journal_reading`` reads this and every older one, and refuses newer."""
 SUFFIX = ".hmcap"
 
 
@@ -86,20 +86,25 @@ class Recovery:
     """True when the file was closed properly and every part of it passed its check."""
     chunks: int
     """Whole chunks that were read."""
-    damaged_chunks: int
-    """Chunks and metadata records that failed their check and were left out."""
+    damaged: int
+    """Places that failed their check and were passed over."""
     lost_bytes: int
-    """Bytes at the end that do not form a whole record."""
+    """Bytes at the end in which nothing is whole."""
+    undecodable: int = 0
+    """Messages in whole chunks that are none of a take's."""
 
     def __str__(self) -> str:
-        if self.complete:
-            return f"complete ({self.chunks} chunks)"
-        parts = [f"{self.chunks} whole chunks recovered"]
-        if self.damaged_chunks:
-            parts.append(f"{self.damaged_chunks} damaged ones left out")
+        chunks = "1 whole chunk" if self.chunks == 1 else f"{self.chunks:,} whole chunks"
+        if self.complete and not self.undecodable:
+            return f"complete ({chunks})"
+        parts = [f"{chunks} recovered"]
+        if self.damaged:
+            parts.append(f"{self.damaged:,} damaged {'place' if self.damaged == 1 else 'places'} passed over")
+        if self.undecodable:
+            parts.append(f"{self.undecodable:,} {'message' if self.undecodable == 1 else 'messages'} left out")
         if self.lost_bytes:
             parts.append(f"{self.lost_bytes:,} bytes cut off at the end")
-        return "not closed properly: " + ", ".join(parts)
+        return ("damaged: " if self.complete else "not closed properly: ") + ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

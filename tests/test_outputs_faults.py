@@ -27,7 +27,7 @@ from hmcap.realtime.report import summarise
 from hmcap.realtime.run import Parts
 from hmcap.realtime.take import Take
 from test_cli import Landmarks, make_video, stand
-from test_take import Clock, make_header
+from test_take import make_header
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX files")
 not_root = pytest.mark.skipif(
@@ -244,10 +244,9 @@ def test_it_is_said_where_processing_does_not_reach(tmp_path, capsys):
 
 def record(path, count: int = 12, close: bool = True, motion: bool = True):
     """A take as a capture leaves it; the writer where it stays open."""
-    writer = TakeWriter(path, make_header(settings={}, fps=25.0), clock=(clock := Clock()))
+    writer = TakeWriter(path, make_header(settings={}, fps=25.0), write_every_s=0.01)
     for i in range(count):
         writer.add_proxies(make_proxies(i))
-        clock.now += 0.3
     if not close:
         return writer
     for frame in make_motion(count) if motion else ():

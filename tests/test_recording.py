@@ -62,15 +62,20 @@ def test_a_full_disk_stops_the_recording_and_nothing_else(tmp_path, monkeypatch)
 
         monkeypatch.setattr(writer._writer, "add_message", full)
         give([switch], 3)
+        deadline = time.monotonic() + 60
+        while writer._appender._error is None:  # comes to light a moment later
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        give([switch], 4)
         state = switch.state()
         assert not state.on
         assert "No space left" in state.error
         assert any("No space left" in text for text in switch.news())
-        give([switch], 4)
+        give([switch], 5)
         assert len(switch.errors) == 1
         switch.toggle()
         assert switch.state().error == ""
-        give([switch], 5)
+        give([switch], 6)
     assert len(read_take(tmp_path / "take.hmcap").proxies) == 3
     assert len(read_take(tmp_path / "take-2.hmcap").proxies) == 1
 
