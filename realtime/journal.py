@@ -18,8 +18,9 @@ from mcap.writer import CompressionType, IndexType, Writer
 from ..models.errors import HmcapError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
+from ..models.stacked import Stacked
 from .codec import encode_motion, encode_proxies
-from .journal_reading import HEADER, MOTION, PART_SUFFIX, PROXIES, REPORT, checksum, read_take
+from .journal_reading import HEADER, MOTION, PART_SUFFIX, PROXIES, REPORT, checksum, read_proxies, read_take
 from .locks import is_at, open_alone
 from .take import FORMAT_VERSION, Take, TakeHeader
 
@@ -96,6 +97,20 @@ class TakeWriter:
         except OSError as error:
             raise self._gave_up(error) from error
         self._flushed_at = self._clock()
+
+    def read_back(self) -> Stacked[Proxies]:
+        """What was seen in every frame so far, from the file itself: while it is written, no frame is kept in memory.
+        Writing may go on afterwards. Raises ``HmcapError`` where the file cannot be read."""
+        self.flush()
+        file = self._open_file()
+        try:
+            at = file.tell()
+            try:  # through the open file: its name may be gone by now
+                return read_proxies(file, at, self.part_path)
+            finally:
+                file.seek(at)
+        except OSError as error:
+            raise self._gave_up(error) from error
 
     def close(self, final: Path | None = None) -> Path:
         """Finish the file, give it its final name (or ``final``) and return that. Calling it again does nothing."""

@@ -23,6 +23,7 @@ from mcap.writer import MCAP0_MAGIC
 from ..models.errors import HmcapError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
+from ..models.stacked import Stacked, Stacker
 from .codec import decode_motion, decode_proxies
 from .take import FORMAT_VERSION, SUFFIX, Recovery, Take, TakeHeader, newest_motion
 
@@ -60,19 +61,29 @@ def read_take(path: str | Path) -> Take:
             f"Expected a take in {path}; its header is damaged or was never written, so nothing can be recovered. "
             "Use another copy, or capture again."
         )
-    revision, motion = newest_motion(scan.motion)
-    proxies = tuple(scan.proxies[i] for i in sorted(scan.proxies))
-    return Take(scan.header, proxies, motion, scan.report, revision, scan.recovery())
+    revision, motion = newest_motion({number: frames.by_number() for number, frames in scan.motion.items()})
+    return Take(scan.header, scan.proxies.by_number(), motion, scan.report, revision, scan.recovery())
+
+
+def read_proxies(file: IO[bytes], size: int, path: Path) -> Stacked[Proxies]:
+    """What was seen in the frames of a take that is open, by rising frame number. ``file`` stands anywhere before and
+    after. Raises ``HmcapError`` and ``OSError``."""
+    scan = _Scan(topics=(PROXIES,))
+    file.seek(0)
+    scan.run(file, size, path)
+    return scan.proxies.by_number()
 
 
 class _Scan:
     """One pass over the records of a file, keeping what is whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, topics: tuple[str, ...] = (PROXIES, MOTION)) -> None:
         self.header: TakeHeader | None = None
         self.report: dict[str, Any] | None = None
-        self.proxies: dict[int, Proxies] = {}
-        self.motion: dict[int, dict[int, MotionFrame]] = {}
+        # stacked while reading: as objects, two hours of frames are over a gigabyte
+        self.proxies: Stacker[Proxies] = Stacker()
+        self.motion: dict[int, Stacker[MotionFrame]] = {}
+        self._wanted = topics
         # The writer always numbers its channels so; kept for files whose first chunk is damaged.
         self._topics = {1: PROXIES, 2: MOTION}
         self._chunks = self._damaged = self._lost = 0
@@ -109,7 +120,7 @@ class _Scan:
                 return
             opcode, length = _RECORD_HEAD.unpack(head)
             known = Opcode.HEADER <= opcode <= Opcode.DATA_END
-            if known and length > MAX_RECORD_BYTES and not self.proxies:
+            if known and length > MAX_RECORD_BYTES and not len(self.proxies):
                 raise HmcapError(
                     f"Expected a take in {path}; it declares a record of {length:,} bytes, more than a take can hold "
                     f"({MAX_RECORD_BYTES:,}). The file is damaged or was not written by hmcap."
@@ -165,12 +176,13 @@ class _Scan:
                 self._topics[record.id] = record.topic
             elif isinstance(record, Message):
                 topic = self._topics.get(record.channel_id)
+                if topic not in self._wanted:
+                    continue
                 if topic == PROXIES:
-                    proxies = decode_proxies(record.data)
-                    self.proxies[proxies.index] = proxies
+                    self.proxies.add(decode_proxies(record.data))
                 elif topic == MOTION:
                     motion, revision = decode_motion(record.data)
-                    self.motion.setdefault(revision, {})[motion.index] = motion
+                    self.motion.setdefault(revision, Stacker()).add(motion)
 
 
 def checksum(text: str) -> str:
