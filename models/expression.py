@@ -14,6 +14,7 @@ from .face import ARKIT_NAMES
 from .motion import MotionFrame
 from .one_euro import OneEuroFilter
 from .proxies import Proxies
+from .stacked import Stacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +105,13 @@ def fill_gaps(faces: np.ndarray, stamps_s: np.ndarray, settings: ExpressionSetti
     return np.clip(out, 0, 1)
 
 
-def with_expressions(motion: Sequence[MotionFrame], proxies: Sequence[Proxies]) -> list[MotionFrame]:
+def with_expressions(motion: Sequence[MotionFrame], proxies: Sequence[Proxies]) -> Sequence[MotionFrame]:
     """The motion of a take with the expression of every frame, from the proxies of the same frames; as it is where the
     face was not captured."""
     if not any(len(p.face) for p in proxies):
-        return list(motion)
+        return motion
     nothing = np.full(len(ARKIT_NAMES), np.nan)
-    faces = np.array([p.face if len(p.face) else nothing for p in proxies])
+    faces = np.array([p.face if len(p.face) else nothing for p in proxies], np.float32)
     expression = expression_of_take(faces, np.array([p.stamp_s for p in proxies]))
     of = {p.index: e for p, e in zip(proxies, expression, strict=True)}
-    return [replace(m, expression=of[m.index]) for m in motion]
+    return Stacked.of(replace(m, expression=of[m.index]) for m in motion)

@@ -14,6 +14,7 @@ import numpy as np
 
 from .motion import MotionFrame
 from .rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from .stacked import Stacked, Stacker
 from .world import heading_rotation
 
 _SAME_UP_DEG = 0.5
@@ -27,10 +28,10 @@ def agreed_vertical(motions: Sequence[Sequence[MotionFrame]]) -> np.ndarray:
     """
     total = np.zeros(3)
     for motion in motions:
-        seen = [frame for frame in motion if frame.present]
-        R_world_root = axis_angle_to_matrix(np.array([f.poses[0] for f in seen], np.float64).reshape(-1, 3))
-        upright = 0.2 + 0.8 * np.clip(R_world_root[:, 1, 1], 0.0, 1.0) ** 2
-        total += upright @ np.array([f.T_cam_world[:3, 1] for f in seen], np.float64).reshape(-1, 3)
+        seen = [np.concatenate([f.poses[0], f.T_cam_world[:3, 1]]) for f in motion if f.present]
+        poses, ups = np.hsplit(np.array(seen, np.float64).reshape(-1, 6), 2)
+        upright = 0.2 + 0.8 * np.clip(axis_angle_to_matrix(poses)[:, 1, 1], 0.0, 1.0) ** 2
+        total += upright @ ups
     return total / np.linalg.norm(total)
 
 
@@ -60,7 +61,7 @@ def camera_place_m(T_cam_world: np.ndarray) -> np.ndarray:
 
 def moved(
     motion: Sequence[MotionFrame], T_world_other: np.ndarray, rest_pelvis_m: Callable[[np.ndarray], np.ndarray]
-) -> list[MotionFrame]:
+) -> Stacked[MotionFrame]:
     """The same motion and the same cameras, told in another world.
 
     T_world_other: (4, 4) rigid transform of the motion's world to the new one. rest_pelvis_m: betas (B,) -> (3,) pelvis
@@ -69,14 +70,14 @@ def moved(
     R, t = T_world_other[:3, :3], T_world_other[:3, 3]
     T_other_world = np.eye(4)
     T_other_world[:3, :3], T_other_world[:3, 3] = R.T, -R.T @ t
-    out = []
+    out = Stacker[MotionFrame]()
     for frame in motion:
         pelvis = np.asarray(rest_pelvis_m(frame.betas), np.float64)
         poses = np.array(frame.poses)
         poses[0] = matrix_to_axis_angle(R @ axis_angle_to_matrix(np.asarray(frame.poses[0], np.float64)))
         trans = R @ (np.asarray(frame.trans_m, np.float64) + pelvis) + t - pelvis
         T_cam = np.asarray(frame.T_cam_world, np.float64) @ T_other_world
-        out.append(
+        out.add(
             replace(
                 frame,
                 poses=poses,
@@ -84,4 +85,4 @@ def moved(
                 T_cam_world=T_cam.astype(frame.T_cam_world.dtype),
             )
         )
-    return out
+    return out.stacked()

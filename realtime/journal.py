@@ -18,10 +18,11 @@ from mcap.writer import CompressionType, IndexType, Writer
 from ..models.errors import HmcapError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
+from ..models.stacked import Stacked
 from .appending import WRITE_EVERY_S, Appender
 from .codec import encode_motion, encode_proxies
 from .disk import sync, sync_folder
-from .journal_reading import MOTION, PART_SUFFIX, PROXIES, read_take
+from .journal_reading import MOTION, PART_SUFFIX, PROXIES, read_proxies, read_take
 from .locks import is_at, open_alone
 from .records import HEADER, REPORT, checksum
 from .take import FORMAT_VERSION, Take, TakeHeader
@@ -114,6 +115,20 @@ class TakeWriter:
         self._open_file()
         try:
             self._appender.flush()
+        except OSError as error:
+            raise self._gave_up(error) from error
+
+    def read_back(self) -> Stacked[Proxies]:
+        """What was seen in every frame so far, from the file itself: while it is written, no frame is kept in memory.
+        Writing may go on afterwards. Raises ``HmcapError`` where the file cannot be read."""
+        self.flush()
+        file = self._open_file()
+        try:
+            at = file.tell()
+            try:  # through the open file: its name may be gone by now
+                return read_proxies(file, at, self.part_path)
+            finally:
+                file.seek(at)
         except OSError as error:
             raise self._gave_up(error) from error
 

@@ -22,6 +22,7 @@ from mcap.writer import MCAP0_MAGIC
 from ..models.errors import HmcapError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
+from ..models.stacked import Stacked, Stacker
 from .codec import decode_motion, decode_proxies
 from .records import HEADER, MAX_RECORD_BYTES, REPORT, Records, chunk_data, metadata, records_of
 from .take import SUFFIX, Recovery, Take, TakeHeader, newest_motion
@@ -69,23 +70,33 @@ def read_take(path: str | Path) -> Take:
         )
     if scan.undecodable is not None and not scan.proxies and not scan.motion:
         raise scan.undecodable
-    revision, motion = newest_motion(scan.motion)
-    proxies = tuple(scan.proxies[i] for i in sorted(scan.proxies))
-    return Take(scan.header, proxies, motion, scan.report, revision, scan.recovery())
+    revision, motion = newest_motion({number: frames.by_number() for number, frames in scan.motion.items()})
+    return Take(scan.header, scan.proxies.by_number(), motion, scan.report, revision, scan.recovery())
+
+
+def read_proxies(file: IO[bytes], size: int, path: Path) -> Stacked[Proxies]:
+    """What was seen in the frames of a take that is open, by rising frame number. ``file`` stands anywhere before and
+    after. Raises ``HmcapError`` and ``OSError``."""
+    scan = _Scan(topics=(PROXIES,))
+    file.seek(0)
+    scan.run(file, size, path)
+    return scan.proxies.by_number()
 
 
 class _Scan:
     """One pass over a file, keeping what is whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, topics: tuple[str, ...] = (PROXIES, MOTION)) -> None:
         self.header: TakeHeader | None = None
         self.report: dict[str, Any] | None = None
-        self.proxies: dict[int, Proxies] = {}
-        self.motion: dict[int, dict[int, MotionFrame]] = {}
+        # stacked while reading: as objects, two hours of frames are over a gigabyte
+        self.proxies: Stacker[Proxies] = Stacker()
+        self.motion: dict[int, Stacker[MotionFrame]] = {}
         self.unusable: HmcapError | None = None
         """What was wrong with the first header that could not be used."""
         self.undecodable: HmcapError | None = None
         """What was wrong with the first message that could not be used, though its chunk was whole."""
+        self._wanted = topics
         self._format = _FORMATS[max(_FORMATS)]
         # The writer always numbers its channels so; kept for files whose first chunk is damaged.
         self._topics = {1: PROXIES, 2: MOTION}
@@ -175,12 +186,13 @@ class _Scan:
             self._topics[number] = record[8 : 8 + length].decode("utf-8", "replace")
 
     def _message(self, topic: str, data: bytes) -> None:
+        if topic not in self._wanted:
+            return
         if topic == PROXIES:
-            proxies = self._format.proxies(data)
-            self.proxies[proxies.index] = proxies
+            self.proxies.add(self._format.proxies(data))
         elif topic == MOTION:
             motion, revision = self._format.motion(data)
-            self.motion.setdefault(revision, {})[motion.index] = motion
+            self.motion.setdefault(revision, Stacker()).add(motion)
 
 
 def _format(version: str) -> _Format:

@@ -43,13 +43,13 @@ class Solve(Protocol):
 
     def __call__(
         self,
-        proxies: list[Proxies],
+        proxies: Sequence[Proxies],
         camera: Camera,
         *,
         settings: SolverSettings,
         model: BodyModel,
         progress: Callable[[float], None] | None,
-    ) -> list[MotionFrame]:
+    ) -> Sequence[MotionFrame]:
         """Motion of every frame of a take; ``progress`` is called with the share that is done, 0 to 1."""
         ...
 
@@ -137,13 +137,13 @@ class NetworkMotion:
 
     def solve_take(
         self,
-        proxies: list[Proxies],
+        proxies: Sequence[Proxies],
         camera: Camera,
         *,
         settings: SolverSettings,
         model: BodyModel,
         progress: Callable[[float], None] | None,
-    ) -> list[MotionFrame]:
+    ) -> Sequence[MotionFrame]:
         """Motion of every frame of a take; of the settings, the height of the person counts."""
         from ..models.streaming.stream import MotionNetwork
         from ..models.streaming.take import motion_of_take

@@ -87,7 +87,7 @@ def record_people(run: "Run", sinks: Sequence[Sink], motion: MotionStage | None)
             others = OthersSink(landmarks, journals[1:])
             stats = run.pass_1([journals[0], others, *sinks], motion, interrupts, partial(read_part, writers[0]))
             found = _found(run, writers, journals)
-            run.check(writers[0], journals[0].proxies, stats)
+            run.check(writers[0], stats)
             takes, reports = _solved(run, [(writers[k], journals[k]) for k in found], stats)
             files = _written(run, [planned[k] for k in found], takes, reports)
             paths = tuple(writers[k].path for k in found)
@@ -99,8 +99,8 @@ def record_people(run: "Run", sinks: Sequence[Sink], motion: MotionStage | None)
 def _found(run: "Run", writers: Sequence[TakeWriter], journals: Sequence[JournalSink]) -> list[int]:
     """Who was found, counted from 0, the first always among them; the takes of the others are given up."""
     needed = max(1, math.ceil(MIN_SEEN_S * run.header.fps))
-    seen = [sum(p.present for p in journal.proxies) for journal in journals]
-    found = [k for k, frames in enumerate(seen) if k == 0 or frames >= min(needed, len(journals[k].proxies))]
+    seen = [journal.seen for journal in journals]
+    found = [k for k, frames in enumerate(seen) if k == 0 or frames >= min(needed, journals[k].frames)]
     for k in sorted(set(range(len(writers))) - set(found)):
         writers[k].discard()
     if len(found) < len(writers) and seen[0]:
@@ -113,26 +113,26 @@ def _found(run: "Run", writers: Sequence[TakeWriter], journals: Sequence[Journal
 def _solved(
     run: "Run", people: Sequence[tuple[TakeWriter, JournalSink]], stats: RunStats
 ) -> tuple[list[Take], list[Report]]:
-    motions: list[list[MotionFrame]] = []
+    motions: list[Sequence[MotionFrame]] = []
     for writer, journal in people:
         run.display.say(f"person {writer.header.settings['person']}:")
-        motions.append(run.solve_all(journal.proxies))
+        motions.append(run.solve_all(journal.proxies()))
     up_cam = agreed_vertical(motions)
     for k, (writer, journal) in enumerate(people):
         if not agrees(motions[k], up_cam):
             run.display.say(f"person {writer.header.settings['person']}, with the vertical that all agree on:")
-            motions[k] = run.solve_all(journal.proxies, up_cam)
+            motions[k] = run.solve_all(journal.proxies(), up_cam)
     takes: list[Take] = []
     reports: list[Report] = []
     for (writer, journal), solved in zip(people, motions, strict=True):
         motion = in_world_of(takes[0].motion, solved, run.body) if takes else solved
-        take, report = run.complete(writer, journal.proxies, motion, stats)
+        take, report = run.complete(writer, journal.proxies(), motion, stats)
         takes.append(take)
         reports.append(report)
     return takes, reports
 
 
-def in_world_of(first: Sequence[MotionFrame], motion: Sequence[MotionFrame], body: BodyModel) -> list[MotionFrame]:
+def in_world_of(first: Sequence[MotionFrame], motion: Sequence[MotionFrame], body: BodyModel) -> Sequence[MotionFrame]:
     """A person's motion in the world of the first one's; both were seen by one camera that stood still."""
 
     def rest_pelvis_m(betas: np.ndarray) -> np.ndarray:

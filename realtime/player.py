@@ -9,6 +9,7 @@ import numpy as np
 from ..models.errors import HmcapError, UsageError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
+from ..models.stacked import ByNumber
 from .frames import Frame
 from .loop import Sink
 from .take import Take
@@ -166,7 +167,7 @@ class Feeder:
 
     def __init__(self, player: Player, sinks: Sequence[Sink]) -> None:
         self._player, self._sinks = player, tuple(sinks)
-        self._proxies = {p.index: p for p in player.take.proxies}
+        self._proxies = ByNumber(player.take.proxies)
         self._stopping = False
         self._opened: list[Sink] = []
         self._thread = threading.Thread(target=self._run, name="hmcap-player", daemon=True)

@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 
 from ..models.errors import HmcapError
@@ -27,17 +27,19 @@ class Recording:
     """Where the take and its exports go."""
     before: int
     """Frames of the source that came before the take."""
-    first: Frame
-    proxies: list[Proxies] = field(default_factory=list)
-    """What was seen, numbered and stamped from the take's own start."""
+    first_index: int
+    first_s: float
+    frames: int = 0
+    seen: int = 0
+    """Frames with a person in view."""
+    last_index: int = 0
+    """Number of the newest frame, counted from the take's own start. The frames themselves are on disk alone."""
     duration_s: float = 0.0
 
     def stats(self, run: RunStats) -> RunStats:
         """The counts of the run, with the take's own frames in place of the run's."""
-        last = self.proxies[-1].index + self.first.index
-        seen = sum(p.present for p in self.proxies)
-        dropped = last + 1 - self.before - len(self.proxies)
-        return dataclasses.replace(run, frames=len(self.proxies), seen=seen, dropped=dropped)
+        dropped = self.last_index + self.first_index + 1 - self.before - self.frames
+        return dataclasses.replace(run, frames=self.frames, seen=self.seen, dropped=dropped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +151,17 @@ class RecordSwitch:
         outputs = self._plan()
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         writer = TakeWriter(outputs.take, dataclasses.replace(self._header, created=now))
-        take = Recording(writer, outputs, self._next_index, frame)
+        take = Recording(writer, outputs, self._next_index, frame.index, frame.stamp_s)
         with self._lock:
             self._current = take
             self.takes.append(take)
             self._news.append(f"Recording to {outputs.take}")
 
     def _append(self, take: Recording, frame: Frame, proxies: Proxies, motion: MotionFrame | None) -> None:
-        index, stamp_s = frame.index - take.first.index, frame.stamp_s - take.first.stamp_s
+        index, stamp_s = frame.index - take.first_index, frame.stamp_s - take.first_s
         proxies = dataclasses.replace(proxies, index=index, stamp_s=stamp_s)
         take.writer.add_proxies(proxies)
-        take.proxies.append(proxies)
+        take.frames, take.seen, take.last_index = take.frames + 1, take.seen + proxies.present, index
         if motion is not None:
             take.writer.add_motion(dataclasses.replace(motion, index=index, stamp_s=stamp_s), 0)
         with self._lock:
@@ -171,7 +173,7 @@ class RecordSwitch:
         if take is not None and not take.writer.closed:
             take.writer.flush()
             with self._lock:
-                self._news.append(f"Recorded {len(take.proxies)} frames, {take.duration_s:.1f} s.")
+                self._news.append(f"Recorded {take.frames} frames, {take.duration_s:.1f} s.")
 
     def _fail(self, error: HmcapError) -> None:
         self.errors.append(error)

@@ -1,9 +1,9 @@
 """The end-of-run report: the figures by which an animator judges a take."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -121,22 +121,22 @@ def _face_percent(take: Take) -> float | None:
     return 100 * sum(is_seen(p.face) for p in take.proxies) / len(take.proxies)
 
 
-def motion_figures(motion: tuple[MotionFrame, ...], body: BodyModel, fps: float) -> dict[str, float | None]:
+def motion_figures(motion: Sequence[MotionFrame], body: BodyModel, fps: float) -> dict[str, float | None]:
     """The figures that come from motion alone, by the names of the fields of ``Report``.
 
     Only frames with a person count. Differences are taken between frames at most two mean frame times apart, so that
     neither a gap nor a second appearance of the person counts as movement.
     """
     slides, jerks, depths, touching, errors = [], [], [], [], []
-    for run in _runs(motion, 2 / fps):
-        joints_m, feet_m, lowest_m = pose_run(run, body)
-        contact = np.stack([f.contact for f in run]) > CONTACT_THRESHOLD
+    for begin, end in _runs(motion, 2 / fps):
+        run = pose_run(motion, begin, end, body)
+        contact = run.contact > CONTACT_THRESHOLD
         both = contact[1:] & contact[:-1]
-        slides.append(np.linalg.norm(np.diff(feet_m, axis=0), axis=-1)[both])
-        jerks.append(np.linalg.norm(np.diff(joints_m[:, :NUM_BODY_JOINTS], n=3, axis=0), axis=-1).ravel() * fps**3 / 10)
-        depths.append(np.maximum(0, -lowest_m))
+        slides.append(np.linalg.norm(np.diff(run.feet_m, axis=0), axis=-1)[both])
+        jerks.append(np.linalg.norm(np.diff(run.joints_m, n=3, axis=0), axis=-1).ravel() * fps**3 / 10)
+        depths.append(np.maximum(0, -run.lowest_m))
         touching.append(contact.any(axis=1))
-        errors.append(np.array([f.reprojection_error for f in run]))
+        errors.append(run.error)
     slide, jerk, depth, touch, error = (
         np.concatenate(parts) if parts else np.empty(0) for parts in (slides, jerks, depths, touching, errors)
     )
@@ -151,38 +151,57 @@ def motion_figures(motion: tuple[MotionFrame, ...], body: BodyModel, fps: float)
     }
 
 
-def pose_run(run: list[MotionFrame], body: BodyModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """World positions of the joints (T, 55, 3) and of the foot points (T, 4, 3), and height of the lowest point of the
-    two soles (T,) above the floor; metres, double precision."""
+class _Run(NamedTuple):
+    """T frames in a row, in double precision, metres."""
+
+    joints_m: np.ndarray
+    """(T, 22, 3) body joints in the world."""
+    feet_m: np.ndarray
+    """(T, 4, 3) foot points."""
+    lowest_m: np.ndarray
+    """(T,) height of the lowest point of the two soles above the floor."""
+    contact: np.ndarray
+    """(T, 4)"""
+    error: np.ndarray
+    """(T,)"""
+
+
+def pose_run(motion: Sequence[MotionFrame], begin: int, end: int, body: BodyModel) -> _Run:
+    """The body in frames ``begin`` to ``end`` (not included)."""
     contacts, soles = contact_rig(body), sole_rig(body)
-    joints, feet, lowest = [], [], []
-    for betas, frames in _same_shape(run):
-        shaped = body.with_shape(betas)
-        for start in range(0, len(frames), _BLOCK):
-            block = frames[start : start + _BLOCK]
+    parts: list[_Run] = []
+    for start in range(begin, end, _BLOCK):
+        for betas, block in _same_shape(motion[start : min(start + _BLOCK, end)]):
             # Double precision, because the third difference times fps^3 would show the rounding of single precision.
             poses = np.stack([f.poses for f in block]).astype(np.float64)
-            posed = shaped.with_pose(poses, np.stack([f.trans_m for f in block]).astype(np.float64))
-            joints.append(np.asarray(posed.joints_m))
-            feet.append(contacts.in_world_m(posed))
-            lowest.append(soles.in_world_m(posed)[..., 1].min(axis=-1))
-    return np.concatenate(joints), np.concatenate(feet), np.concatenate(lowest)
+            posed = body.with_shape(betas).with_pose(poses, np.stack([f.trans_m for f in block]).astype(np.float64))
+            parts.append(
+                _Run(
+                    np.asarray(posed.joints_m)[:, :NUM_BODY_JOINTS].copy(),
+                    contacts.in_world_m(posed),
+                    soles.in_world_m(posed)[..., 1].min(axis=-1),
+                    np.stack([f.contact for f in block]),
+                    np.array([f.reprojection_error for f in block]),
+                )
+            )
+    return _Run(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _runs(motion: tuple[MotionFrame, ...], gap_s: float) -> Iterator[list[MotionFrame]]:
-    """Stretches of frames with a person, each within ``gap_s`` of the one before."""
-    run: list[MotionFrame] = []
-    for frame in motion:
-        if run and (not frame.present or frame.stamp_s - run[-1].stamp_s > gap_s):
-            yield run
-            run = []
+def _runs(motion: Sequence[MotionFrame], gap_s: float) -> Iterator[tuple[int, int]]:
+    """First frame, and the frame after the last, of stretches with a person, each frame within ``gap_s`` of the one
+    before."""
+    begin, last_s = None, 0.0
+    for i, frame in enumerate(motion):
+        if begin is not None and (not frame.present or frame.stamp_s - last_s > gap_s):
+            yield begin, i
+            begin = None
         if frame.present:
-            run.append(frame)
-    if run:
-        yield run
+            begin, last_s = i if begin is None else begin, frame.stamp_s
+    if begin is not None:
+        yield begin, len(motion)
 
 
-def _same_shape(run: list[MotionFrame]) -> Iterator[tuple[np.ndarray, list[MotionFrame]]]:
+def _same_shape(run: Sequence[MotionFrame]) -> Iterator[tuple[np.ndarray, Sequence[MotionFrame]]]:
     start = 0
     for k in range(1, len(run) + 1):
         if k == len(run) or not np.array_equal(run[k].betas, run[start].betas):

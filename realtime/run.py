@@ -18,6 +18,7 @@ from ..models.expression import with_expressions
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
 from ..models.solver.settings import SolverSettings
+from ..models.stacked import Stacked
 from .camera_options import choose_camera, describe
 from .frames import Source
 from .interrupts import Interrupts, stopped_at_once
@@ -183,9 +184,8 @@ class Run:
         """A run over a file, which always keeps a take."""
         try:
             with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
-                journal = JournalSink(writer)
-                stats = self.pass_1([journal, *sinks], motion, interrupts, partial(read_part, writer))
-                return self._finish(writer, journal.proxies, stats, interrupts, self.outputs)
+                stats = self.pass_1([JournalSink(writer), *sinks], motion, interrupts, partial(read_part, writer))
+                return self._finish(writer, stats, interrupts, self.outputs)
         except KeyboardInterrupt as error:
             path = self.outputs.take
             raise stopped_at_once([path] if path.is_file() else []) from error
@@ -201,7 +201,7 @@ class Run:
                 self.display.say(f"Take {number} of {len(takes)}:")
             outputs = dataclasses.replace(take.outputs, report=numbered(take.outputs.report, number))
             try:
-                done.append(self._finish(take.writer, take.proxies, take.stats(stats), interrupts, outputs))
+                done.append(self._finish(take.writer, take.stats(stats), interrupts, outputs))
             except HmcapError as error:
                 failed.append(error)
         raise_joined(failed)
@@ -253,16 +253,15 @@ class Run:
     def _finish(
         self,
         writer: TakeWriter,
-        proxies: list[Proxies],
         stats: RunStats,
         interrupts: Interrupts,
         outputs: Outputs,
     ) -> CaptureResult:
         """Solve what a take saw, complete and close it, and write its files."""
-        header = writer.header
+        self.check(writer, stats)
+        header, proxies = writer.header, writer.read_back()
         if header.live:
             writer.update_header(with_measured_fps(header, [p.stamp_s for p in proxies]))
-        self.check(writer, proxies, stats)
         take, report = self.complete(writer, proxies, self.solve_all(proxies), stats)
         export_options = self.choices.export_options()
         files = write_files(take, outputs, export_options, header.source, report, self.display)
@@ -274,15 +273,15 @@ class Run:
         """Put the solved motion and the report into a take, and close it."""
         for frame in motion:
             writer.add_motion(frame, 1)
-        take = Take(writer.header, tuple(proxies), tuple(motion), None, 1)
+        take = Take(writer.header, proxies, motion, None, 1)
         report = summarise(take, stats, tuple(self.warnings))
         writer.add_report(report.to_dict())
         self.display.say(f"take: {writer.close()}")
         return take, report
 
-    def check(self, writer: TakeWriter, proxies: list[Proxies], stats: RunStats) -> None:
+    def check(self, writer: TakeWriter, stats: RunStats) -> None:
         """Raise HmcapError where there was no frame, or nobody in any of them."""
-        if not proxies:
+        if not stats.frames:
             writer.discard()
             raise HmcapError(_NO_FRAMES.format(self.source.spec))
         if stats.seen == 0:
@@ -295,7 +294,7 @@ class Run:
                 f"take is kept in {path}."
             )
 
-    def solve_all(self, proxies: list[Proxies], up_cam: np.ndarray | None = None) -> list[MotionFrame]:
+    def solve_all(self, proxies: Sequence[Proxies], up_cam: np.ndarray | None = None) -> Sequence[MotionFrame]:
         """The motion of a whole take; ``up_cam`` (3,) is the vertical in the camera, where it is known."""
         settings = self.choices.solver_settings()
         if up_cam is not None:
@@ -317,8 +316,8 @@ def solve_again(take: Take, path: Path, final: Path | None, display: Display, so
     choices = options_from_settings(take.header.settings)
     body = load_body(choices.body)
     solve = solve or open_motion(choices).solve
-    motion = solve_all(list(take.proxies), take.camera, choices.solver_settings(), body, solve, display)
-    solved = dataclasses.replace(take, motion=tuple(motion), revision=max(1, take.revision + 1))
+    motion = solve_all(take.proxies, take.camera, choices.solver_settings(), body, solve, display)
+    solved = dataclasses.replace(take, motion=motion, revision=max(1, take.revision + 1))
     if final is None:
         return solved
     saved = write_take(final, take, motion, summarise(solved).to_dict())
@@ -332,13 +331,13 @@ def solve_again(take: Take, path: Path, final: Path | None, display: Display, so
 
 
 def solve_all(
-    proxies: list[Proxies],
+    proxies: Sequence[Proxies],
     camera: Camera,
     settings: SolverSettings,
     body: BodyModel,
     solve: Solve,
     display: Display,
-) -> list[MotionFrame]:
+) -> Sequence[MotionFrame]:
     """The motion of a whole take, face included where it was captured, with a progress bar."""
     with display.stage("solve", len(proxies)) as progress:
 
@@ -347,7 +346,7 @@ def solve_all(
 
         motion = solve(proxies, camera, settings=settings, model=body, progress=advance)
         progress.update(len(proxies))
-        return with_expressions(motion, proxies)
+        return Stacked.of(with_expressions(motion, proxies))
 
 
 def _opens_again(source: Source) -> str:

@@ -1,6 +1,7 @@
 """Sinks of the capture loop that keep frames: the journal on disk, or the last minutes in memory."""
 
 from collections import deque
+from collections.abc import Sequence
 
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
@@ -13,12 +14,22 @@ RECENT_FRAMES = 3600
 
 
 class JournalSink:
-    """Appends every frame to a take; leaves it open at the end, because the solved motion follows."""
+    """Appends every frame to a take; leaves it open at the end, because the solved motion follows.
+
+    It keeps counts alone: the take on disk is the only store, so that a capture of hours needs no more memory than one
+    of seconds.
+    """
 
     def __init__(self, writer: TakeWriter) -> None:
         self._writer = writer
-        self.proxies: list[Proxies] = []
-        """Everything seen so far, in order."""
+        self.frames = 0
+        """Frames so far."""
+        self.seen = 0
+        """Frames among them with a person in view."""
+
+    def proxies(self) -> Sequence[Proxies]:
+        """Everything seen so far, in order, read back from the take."""
+        return self._writer.read_back()
 
     def open(self, header: TakeHeader) -> None:
         """The header is written when the take is opened."""
@@ -27,7 +38,8 @@ class JournalSink:
 
     def __call__(self, frame: Frame, proxies: Proxies, motion: MotionFrame | None) -> None:
         self._writer.add_proxies(proxies)
-        self.proxies.append(proxies)
+        self.frames += 1
+        self.seen += proxies.present
         if motion is not None:
             self._writer.add_motion(motion, 0)
 

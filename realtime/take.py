@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,9 +112,9 @@ class Take:
     """One recording, read whole."""
 
     header: TakeHeader
-    proxies: tuple[Proxies, ...]
+    proxies: Sequence[Proxies]
     """What the landmark stage saw, by rising frame number."""
-    motion: tuple[MotionFrame, ...]
+    motion: Sequence[MotionFrame]
     """The newest whole revision of the motion, by rising frame number; empty while nothing was solved."""
     report: Mapping[str, Any] | None = None
     """The end-of-run report as ``Report.to_dict`` wrote it, or None."""
@@ -138,8 +138,8 @@ class Take:
         return bool(self.motion) and len(self.motion) >= len(self.proxies)
 
 
-def newest_motion(revisions: Mapping[int, Mapping[int, MotionFrame]]) -> tuple[int, tuple[MotionFrame, ...]]:
-    """The revision that counts and its frames by rising number: the newest of the most complete ones.
+def newest_motion(revisions: Mapping[int, Sequence[MotionFrame]]) -> tuple[int, Sequence[MotionFrame]]:
+    """The revision that counts and its frames, which come by rising number: the newest of the most complete ones.
 
     Revisions are never mixed, because a later one may place the world elsewhere; one that was cut off while it was
     being written loses against a whole earlier one. (-1, ()) where there is none.
@@ -147,7 +147,7 @@ def newest_motion(revisions: Mapping[int, Mapping[int, MotionFrame]]) -> tuple[i
     if not revisions:
         return -1, ()
     best = max(revisions, key=lambda r: (len(revisions[r]), r))
-    return best, tuple(revisions[best][i] for i in sorted(revisions[best]))
+    return best, revisions[best]
 
 
 def _bad_header(what: str) -> HmcapError:

@@ -87,7 +87,7 @@ def test_bvh_positions_match_an_independent_reader(naming, tmp_path):
     track, joints = make_track(), rest_joints()
     rig = make_rig(joints, naming)
     path = tmp_path / "motion.bvh"
-    bvh.save_bvh(bvh.motion_to_bvh(track, rig, FPS), path)
+    bvh.save_bvh(bvh.bvh_lines(track, rig, FPS), path)
     read = pybvh.read_bvh_file(path, world_up="+y")
     xyz = joint_positions(track, joints)
     assert read.joint_names == list(rig.names)
@@ -346,7 +346,7 @@ def test_an_unwritable_folder_is_one_clear_error(tmp_path):
     blocker = tmp_path / "not_a_folder"
     blocker.write_text("x")
     with pytest.raises(HmcapError, match="Expected to be able to write"):
-        bvh.save_bvh("HIERARCHY\n", blocker / "out.bvh")
+        bvh.save_bvh(["HIERARCHY"], blocker / "out.bvh")
 
 
 @pytest.mark.parametrize("wrong", [{"joint_names": "maya"}, {"up": "x"}, {"fps": 0.0}, {"fps": float("nan")}])

@@ -57,7 +57,7 @@ def test_markers_are_the_22_of_halpe_26_in_their_places(ready):
         "Hip", "RHip", "RKnee", "RAnkle", "RBigToe", "RSmallToe", "RHeel", "LHip", "LKnee", "LAnkle", "LBigToe",
         "LSmallToe", "LHeel", "Neck", "Head", "Nose", "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow", "LWrist",
     )  # fmt: skip
-    xyz, (_, joints) = take_markers_m(ready), ready.world
+    xyz, joints = take_markers_m(ready), ready.positions_m
     for marker, joint in (("RKnee", "right_knee"), ("LWrist", "left_wrist"), ("Neck", "neck"), ("RHip", "right_hip")):
         assert np.abs(xyz[:, MARKER_NAMES.index(marker)] - joints[:, JOINT_NAMES.index(joint)]).max() < 1e-9
     posed = ready.body.with_pose(ready.track.poses, ready.track.trans_m)
@@ -221,7 +221,7 @@ def test_mot_with_its_model_puts_every_joint_where_the_take_has_it(ready, tmp_pa
     assert rows.shape == (40, 169)
     assert np.abs(rows[:, 0] - np.arange(40) / FPS).max() < 1e-6
     joints, markers = opensim_positions(path.with_suffix(".osim"), labels[1:], rows[:, 1:])
-    error_mm = np.abs(np.stack([joints[n] for n in JOINT_NAMES], axis=1) - ready.world[1]).max() * 1000
+    error_mm = np.abs(np.stack([joints[n] for n in JOINT_NAMES], axis=1) - ready.positions_m).max() * 1000
     assert error_mm < 0.01, f"the model with its motion puts a joint {error_mm:.4f} mm from the take's"
     assert np.abs(np.stack([markers[n] for n in MARKER_NAMES], axis=1) - take_markers_m(ready)).max() < 1e-5
     assert np.abs(np.diff(rows[:, 4:], axis=0)).max() <= 180
@@ -374,7 +374,7 @@ def test_csv(up, tmp_path):
         return np.array([[float(row[n]) for n in names] for row in rows])
 
     xyz = columns(*(f"{j}_{a}_m" for j in JOINT_NAMES for a in "xyz")).reshape(40, 55, 3)
-    assert np.abs(xyz - in_up_axis(ready.world[1], up)).max() < 0.5e-3
+    assert np.abs(xyz - in_up_axis(ready.positions_m, up)).max() < 0.5e-3
     q = columns(*(f"{j}_q{a}" for j in JOINT_NAMES for a in "wxyz")).reshape(40, 55, 4)
     assert np.abs(through_the_tree(q, xyz[:, 0], ready.rest_joints_m) - xyz).max() < 0.5e-3
     assert np.sum(q[1:] * q[:-1], axis=-1).min() >= 0
@@ -412,7 +412,7 @@ def test_json_follows_its_schema(face, up, tmp_path):
     assert len(frames) == data["frame_count"] == 40
     assert data["fps"] == FPS
     xyz = np.array([f["positions_m"] for f in frames])
-    assert np.abs(xyz - in_up_axis(ready.world[1], up)).max() < 0.5e-3
+    assert np.abs(xyz - in_up_axis(ready.positions_m, up)).max() < 0.5e-3
     wxyz, rest = np.array([f["rotations_wxyz"] for f in frames]), np.array(data["rest_joints_m"])
     assert np.abs(through_the_tree(wxyz, xyz[:, 0], rest) - xyz).max() < 0.5e-3
     assert [f["present"] for f in frames] == ready.track.present.tolist()
@@ -422,7 +422,7 @@ def test_json_follows_its_schema(face, up, tmp_path):
     assert (frames[2]["reprojection_error_percent"] is None) == face
     T, K = np.array(frames[5]["T_cam_world"]), np.array(frames[5]["K_px"])
     in_camera = xyz[5] @ T[:3, :3].T + T[:3, 3]
-    theirs = ready.world[1][5] @ ready.track.T_cam_world[5, :3, :3].T + ready.track.T_cam_world[5, :3, 3]
+    theirs = ready.positions_m[5] @ ready.track.T_cam_world[5, :3, :3].T + ready.track.T_cam_world[5, :3, 3]
     assert np.abs(in_camera - theirs).max() < 1e-4
     assert np.abs(K - ready.track.K[5]).max() < 1e-3
 
@@ -477,4 +477,4 @@ def test_the_npz_reads_as_amass(tmp_path):
     wxyz = Rotation.from_rotvec(pose.reshape(-1, 3)).as_quat(scalar_first=True).reshape(40, 55, 4)
     rest = load_body().with_shape(data["betas"][0]).joints_m.astype(float)
     xyz = through_the_tree(wxyz, rest[0] + data["trans"], rest)
-    assert np.abs(xyz - in_up_axis(ready.world[1], "z")).max() < 1e-5
+    assert np.abs(xyz - in_up_axis(ready.positions_m, "z")).max() < 1e-5

@@ -73,7 +73,7 @@ def glb_positions(file: Glb, count: int) -> np.ndarray:
 def test_glb_puts_joints_and_skin_where_the_body_has_them(naming, tmp_path):
     ready = ready_take(joint_names=naming)
     file = read_glb(export("glb", ready, tmp_path))
-    xyz_m = ready.world[1][:, body_rows(naming)]
+    xyz_m = ready.positions_m[:, body_rows(naming)]
     error_mm = np.abs(glb_positions(file, 20) - xyz_m).max() * 1000
     assert error_mm < 0.5, f"the GLB puts a joint {error_mm:.3f} mm from the body's"
     assert error_mm < 0.01
@@ -161,7 +161,7 @@ def test_a_t_pose_frame_comes_first(tmp_path):
     file = read_glb(export("glb", ready, tmp_path))
     positions = glb_positions(file, 21)
     assert np.abs(positions[0] - file.globals_at(None)[file.json["skins"][0]["joints"]][:, :3, 3]).max() < 1e-6
-    assert np.abs(positions[1:] - ready.world[1][:, body_rows("mixamo")]).max() < 1e-5
+    assert np.abs(positions[1:] - ready.positions_m[:, body_rows("mixamo")]).max() < 1e-5
     assert not file.channels()[0, "weights"][1][0].any()
 
 
@@ -205,7 +205,7 @@ def test_openusd_puts_joints_and_skin_where_the_body_has_them(naming, tmp_path):
         binding.GetSkeleton().GetJointNamesAttr().Get()
     )
     xforms, mesh = UsdGeom.XformCache(), UsdGeom.Mesh(skin.GetPrim())
-    xyz_m, frames = ready.world[1][:, body_rows(naming)], list(FRAMES)
+    xyz_m, frames = ready.positions_m[:, body_rows(naming)], list(FRAMES)
     mesh_m = dict(zip(frames, body_at(ready, frames, naming).skin().vertices_m, strict=True))
     for frame in range(20):
         xforms.SetTime(frame)
@@ -282,7 +282,7 @@ def test_what_blender_gets_is_ours_after_its_swap_of_axes(tmp_path):
         return np.stack((xyz[..., 0], -xyz[..., 2], xyz[..., 1]), axis=-1)
 
     joints_cm = in_blender(glb_positions(file, 20))
-    assert np.abs(joints_cm - 100 * ready.world[1][:, body_rows("mixamo")]).max() < 1e-3
+    assert np.abs(joints_cm - 100 * ready.positions_m[:, body_rows("mixamo")]).max() < 1e-3
     mesh_cm = 100 * body_at(ready, FRAMES).skin().vertices_m
     assert np.abs(in_blender(file.skinned_at(FRAMES[1])) - mesh_cm[1]).max() < 1e-3
 

@@ -195,9 +195,10 @@ def test_each_part_of_a_line_is_a_take_of_its_own(engine):
     network = MotionNetwork(engine, INFO, 3)
     stamps = np.arange(40) / RATE_HZ
     observed, line = seen_at_random(40), timeline(stamps, cuts=[25])
-    whole = estimate_take(observed, line, network, lambda _: None)
+    whole = estimate_take(lambda rows: observed.map(lambda a: a[rows]), line, network, lambda _: None)
     part = observed.map(lambda a: a[25:])
-    alone = estimate_take(part, timeline(stamps[25:]), network, lambda _: None)
+    after = timeline(stamps[25:])
+    alone = estimate_take(lambda rows: part.map(lambda a: a[rows]), after, network, lambda _: None)
     np.testing.assert_allclose(whole.R_local[25:], alone.R_local, atol=1e-6)
 
 

@@ -7,6 +7,7 @@ the standing feet (:mod:`hmcap.models.streaming.root_smoother`). Then the feet a
 held.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +16,9 @@ from ..body import BodyModel, load_body
 from ..errors import HmcapError
 from ..observed import Observed
 from ..proxies import BODY
+from ..skeleton import NUM_BODY_JOINTS
 from ..world import WorldFrame, sequence_to_world
-from .blend import runs, smoothed_rotations
+from .blend import runs
 from .feet import set_feet
 from .groups import LEGS, Hysteresis, confidence_of_groups, hands_seen, legs_seen, present_in
 from .held import (
@@ -44,6 +46,7 @@ from .static_camera import (
     mean_vertical,
     uprightness,
 )
+from .take_joints import TakeJoints, pieces
 from .world_settings import WorldSettings
 from .world_track import WorldTrack
 
@@ -54,12 +57,82 @@ _MARGIN = 0.1
 """The contact that is told keeps this distance from one half."""
 _SHAPE_OUTLIER = 1.0
 """Distance of shape coefficients from the agreed ones at which a frame's begin to be outliers."""
+_TO_LEGS = 12
+"""Joints of root, spine and legs: those after them take no part in finding the world."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedTake:
+    """A take in its world, T frames; of its joints the first twelve, the others come with :meth:`R_local`."""
+
+    person: Person
+    present: np.ndarray
+    """(T,) bool: whether the person is seen."""
+    R_legs: np.ndarray
+    """(T, 12, 3, 3) rotations of root, spine and legs, row 0 the root in the world."""
+    pelvis_m: np.ndarray
+    """(T, 3)"""
+    T_cam_world: np.ndarray
+    """(4, 4)"""
+    contact: np.ndarray
+    """(T, 4), 0 where nobody is seen."""
+    confidence: np.ndarray
+    """(T, 8), 0 where nobody is seen."""
+    measured: np.ndarray
+    """(T, 8) bool"""
+    hands: np.ndarray
+    """(T, 2) what of the hands is in view, 1, or relaxed, 0."""
+    row: np.ndarray
+    """(T,) the frame whose pose each frame has: itself, or the last one known before."""
+    joints: TakeJoints
+
+    def R_local(self, begin: int, end: int) -> np.ndarray:
+        """(end - begin, 55, 3, 3) rotations of all joints in some of the frames, row 0 the root in the world."""
+        row = self.row[begin:end]
+        rest = self.joints.frames(begin, end, slice(_TO_LEGS, None))
+        inside = (row >= begin) & (row < end)
+        out = rest[np.where(inside, row - begin, 0)]
+        for other in np.unique(row[~inside]):  # one at most: the last known before, or the first of all
+            out[row == other] = self.joints.frames(other, other + 1, slice(_TO_LEGS, None))
+        return relax_hands(np.concatenate([self.R_legs[begin:end], out], axis=1), self.hands[begin:end])
 
 
 def world_of_take(
     estimate: Estimate, observed: Observed, model: BodyModel | None = None, settings: WorldSettings | None = None
 ) -> WorldTrack:
     """The motion of a whole take. estimate, observed: the same T frames at RATE_HZ, in numpy.
+
+    Raises HmcapError where nobody is seen in any frame.
+    """
+    placed = place_take(estimate, lambda rows: estimate.R_local[rows], observed, model, settings)
+    T, person = len(placed.present), placed.person
+    T_cam_world = np.broadcast_to(placed.T_cam_world, (T, 4, 4))
+    R_local = placed.R_local(0, T)
+    error = reprojection_error(person, R_local, placed.pelvis_m, T_cam_world, observed)
+    return WorldTrack(
+        placed.present,
+        np.broadcast_to(person.betas, (T, len(person.betas))),
+        R_local,
+        placed.pelvis_m,
+        placed.pelvis_m - person.joints_m[0],
+        T_cam_world,
+        placed.contact,
+        placed.confidence,
+        placed.measured,
+        np.where(placed.present, error, np.nan),
+    )
+
+
+def place_take(
+    estimate: Estimate,
+    local: Callable[[slice], np.ndarray],
+    observed: Observed,
+    model: BodyModel | None = None,
+    settings: WorldSettings | None = None,
+) -> PlacedTake:
+    """The place of a take in the world. estimate, observed: the same T frames at RATE_HZ, in numpy; ``R_local`` of the
+    estimate is not used: ``local`` gives it (n, 54, 3, 3) for some of the frames. Of the observations the picture
+    places of the body and all confidences are.
 
     Raises HmcapError where nobody is seen in any frame.
     """
@@ -71,63 +144,72 @@ def world_of_take(
             f"Expected a person in the footage, found none in {len(present)} frames. Check that a whole person or an "
             "upper body is in view, upright and lit, or choose another part of the video with --start and --end."
         )
+    T = len(present)
     visible = np.where(present, observed.confidence[:, BODY].mean(-1), 0.0)
     betas = of_height(model, take_shape(np.asarray(estimate.betas, np.float64), visible), settings.height_m)
     person = Person.of(model, betas)
     estimate = resized(estimate, model, betas)
     view = _View.of(observed, settings)
-    known = np.zeros(len(present), bool)
+    known = np.zeros(T, bool)
     for begin, end in segments:
         known[begin:end] = True
-    R_local = np.concatenate([np.asarray(estimate.R_cam_root, np.float64)[:, None], estimate.R_local], axis=1)
-    for begin, end in segments:
-        R_local[begin:end] = smoothed_rotations(R_local[begin:end], settings.smooth_frames)
-    estimate = place_in_picture(estimate, person, R_local, observed)
+    joints = TakeJoints(estimate.R_cam_root, local, segments, settings.smooth_frames)
+    estimate, R_legs = _in_picture(estimate, person, joints, observed)
     contact = np.array(estimate.contact, np.float64)
     for begin, end in segments:
         looks = observed.map(lambda a, rows=slice(begin, end): a[rows])
         contact[begin:end] *= still_feet(looks, estimate.root_cam_m[begin:end, 2])
-    estimate = replace(estimate, R_cam_root=R_local[:, 0], contact=contact)
+    estimate = replace(estimate, R_cam_root=R_legs[:, 0].copy(), contact=contact)
 
     up, sigma = mean_vertical(
         np.asarray(estimate.up_cam, np.float64), visible * uprightness(estimate.R_cam_root, estimate.up_cam), settings
     )
     if settings.up_cam is not None:
         up, sigma = np.array(settings.up_cam, np.float64), _KNOWN_UP_RAD
-    camera = _camera(estimate, person, R_local, view, visible, up, sigma, settings)
+    camera = _camera(estimate, person, R_legs, view, visible, up, sigma, settings)
     world, _ = sequence_to_world(human_frames(estimate, camera.R_cam_world, person.joints_m[0]), person.joints_m[0])
-    R_local[:, 0] = world.R_world_root
+    R_legs[:, 0] = world.R_world_root
 
-    parts = [
-        _segment(slice(begin, end), estimate, world, observed, person, R_local, view, present, camera, settings)
-        for begin, end in segments
-    ]
-    T = len(present)
     pelvis, contact = np.zeros((T, 3)), np.zeros((T, 4))
-    for (begin, end), part in zip(segments, parts, strict=True):
-        R_local[begin:end], pelvis[begin:end], contact[begin:end] = part
+    for begin, end in segments:
+        R_legs[begin:end], pelvis[begin:end], contact[begin:end] = _segment(
+            slice(begin, end), estimate, world, observed, person, R_legs, view, present, camera, settings
+        )
     row = last_known(known)
-    R_local, pelvis = R_local[row], pelvis[row]
-    R_local = relax_hands(R_local, view.hands)
+    pelvis = pelvis[row]
     origin = pelvis[0] * [1.0, 0.0, 1.0]
-    pelvis = pelvis - origin
-    T_cam_world = np.broadcast_to(camera.T_cam_world(origin), (T, 4, 4))
     confidence = confidence_of_groups(observed.confidence, estimate.group_error_m) * present[:, None]
     measured = Hysteresis(settings).run(confidence) & present[:, None]
     measured[:, LEGS] &= view.legs > 0.5
-    error = reprojection_error(person, R_local, pelvis, T_cam_world, observed)
-    return WorldTrack(
+    return PlacedTake(
+        person,
         present,
-        np.broadcast_to(betas, (T, len(betas))),
-        R_local,
-        pelvis,
-        pelvis - person.joints_m[0],
-        T_cam_world,
+        R_legs[row],
+        pelvis - origin,
+        camera.T_cam_world(origin),
         contact * present[:, None],
         confidence,
         measured,
-        np.where(present, error, np.nan),
+        view.hands,
+        row,
+        joints,
     )
+
+
+def _in_picture(
+    estimate: Estimate, person: Person, joints: TakeJoints, observed: Observed
+) -> tuple[Estimate, np.ndarray]:
+    """The estimate with the pelvis where the picture has it, and the rotations (T, 12, 3, 3) of root, spine and legs,
+    the root in the camera."""
+    T = len(observed.confidence)
+    R_legs = np.empty((T, _TO_LEGS, 3, 3))
+    root, sigma = np.empty((T, 3)), np.empty((T, 2))
+    for begin, end in pieces(T):
+        rows = slice(begin, end)
+        R = joints.frames(begin, end, slice(NUM_BODY_JOINTS))
+        placed = place_in_picture(estimate.part(begin, end), person, R, observed.map(lambda a, rows=rows: a[rows]))
+        R_legs[rows], root[rows], sigma[rows] = R[:, :_TO_LEGS], placed.root_cam_m, placed.root_sigma_m
+    return replace(estimate, root_cam_m=root, root_sigma_m=sigma), R_legs
 
 
 def segments_of(present: np.ndarray, max_gap_s: float) -> list[tuple[int, int]]:
@@ -218,7 +300,7 @@ def _camera(
     up_sigma_rad: float,
     settings: WorldSettings,
 ) -> StaticCamera:
-    """Vertical and height of the camera. R_local (T, 55, 3, 3) here has the root in the camera."""
+    """Vertical and height of the camera. R_local (T, 12, 3, 3) here has the root in the camera."""
     legs = legs_of(person, R_local)
     feet = estimate.root_cam_m[:, None] + legs.points_m()
     height = quiet_heights(_upright(legs, up), np.asarray(estimate.height_m, np.float64), view.legs)

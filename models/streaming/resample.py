@@ -1,6 +1,6 @@
 """Proxies at the networks' frame rate, by stamp; and the networks' estimates back at the source's stamps."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -32,7 +32,38 @@ def observed_at_ticks(observed: Observed, line: Timeline) -> Observed:
     only one does, it is that one's if it lies within half a tick, else masked. Frames closer than ticks are averaged
     under a triangle one tick wide to each side (its spectrum is zero at the networks' rate). Gaps stay masked.
     """
-    average, nearest, need = _weights(line)
+    return Sampler.of(line)(observed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sampler:
+    """:func:`observed_at_ticks`, which can be done piece by piece: what one tick shows depends on a few frames."""
+
+    average: csr_array
+    """(K, N) weights of the frames at each tick."""
+    nearest: csr_array
+    """(K, N) the nearest frame of each tick, where it lies within half a tick."""
+    need: np.ndarray
+    """(K,) share of the weight that has to see a point."""
+
+    @classmethod
+    def of(cls, line: Timeline) -> "Sampler":
+        """For the ticks and frames of a line."""
+        return cls(*_weights(line))
+
+    def piece(self, ticks: slice) -> "tuple[Sampler, slice]":
+        """The same for some of the ticks, and which of the frames they show."""
+        average, nearest = self.average[ticks], self.nearest[ticks]
+        used = np.concatenate([average.indices, nearest.indices])
+        frames = slice(int(used.min()), int(used.max()) + 1) if len(used) else slice(0, 1)
+        return Sampler(average[:, frames], nearest[:, frames], self.need[ticks]), frames
+
+    def __call__(self, observed: Observed) -> Observed:
+        """The ticks (K, ...) of all frames (N, ...)."""
+        return _at_ticks(observed, self.average, self.nearest, self.need)
+
+
+def _at_ticks(observed: Observed, average: csr_array, nearest: csr_array, need: np.ndarray) -> Observed:
     xy, confidence = _blend(
         average, nearest, need, observed.confidence > 0, observed.xy, np.asarray(observed.confidence)[..., None]
     )
@@ -45,7 +76,7 @@ def observed_at_ticks(observed: Observed, line: Timeline) -> Observed:
         np.asarray(observed.hands_xyz_m).reshape(len(observed.xy), 2, -1),
         np.asarray(observed.hands_xyz_known)[..., None],
     )  # fmt: skip
-    ticks = len(line.ticks_s)
+    ticks = len(need)
     record = Observed(
         xy, confidence[..., 0], body.reshape(ticks, 33, 3), body_known[..., 0], hands.reshape(ticks, 2, 21, 3),
         hands_known[..., 0],

@@ -8,7 +8,7 @@ need not be.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import BSpline
@@ -26,6 +26,8 @@ _STEADY, _STEADY_S = 0.1, 0.002
 """Deviation from an even rate, in frames and in seconds, up to which a source counts as steady: many files round their
 stamps to 1 ms."""
 _SNAP_S = 0.0007
+_REACH = 4
+"""Ticks on either side of a moment on which a spline's value there depends, and one more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +48,27 @@ class Timeline:
     """A stamp and a tick that are no further apart count as the same moment."""
     usual_step_s: float
     """Median time between two frames of the source."""
+    on_ticks: bool
+    """Whether every frame of the source has a tick of its own moment."""
+
+    def piece(self, rows: slice) -> "tuple[Timeline, slice]":
+        """The clocks of some of the frames, and which of the ticks those are: all that values at these frames depend
+        on, so that a long take can be taken in pieces without a seam."""
+        parts = []
+        for of, ticks in zip(self.rows, self.ticks, strict=True):
+            begin, end = max(of.start, rows.start), min(of.stop, rows.stop)
+            if begin < end:
+                places = (self.stamps_s[[begin, end - 1]] - self.ticks_s[ticks.start]) / self.period_s
+                first = ticks.start + max(0, int(places[0]) - _REACH)
+                parts.append((begin, end, first, min(ticks.stop, ticks.start + int(places[1]) + _REACH + 2)))
+        start = parts[0][2]
+        return replace(
+            self,
+            stamps_s=self.stamps_s[rows],
+            ticks_s=self.ticks_s[start : parts[-1][3]],
+            rows=tuple(slice(begin - rows.start, end - rows.start) for begin, end, _, _ in parts),
+            ticks=tuple(slice(first - start, last - start) for _, _, first, last in parts),
+        ), slice(start, parts[-1][3])  # fmt: skip
 
     def smooth(self, values: np.ndarray) -> np.ndarray:
         """(N, ...) values (K, ...) at the source's stamps: themselves where every stamp has a tick, else on a cubic
@@ -72,9 +95,8 @@ class Timeline:
 
     def _each(self, values: np.ndarray, interpolate: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
         values = np.asarray(values)
-        near = self.nearest()
-        if np.all(np.abs(self.stamps_s - self.ticks_s[near]) <= self.snap_s):
-            return values[near]
+        if self.on_ticks:
+            return values[self.nearest()]
         parts = []
         for rows, ticks in zip(self.rows, self.ticks, strict=True):
             places = (self.stamps_s[rows] - self.ticks_s[ticks.start]) / self.period_s
@@ -96,7 +118,9 @@ def timeline(stamps_s: np.ndarray, cuts: Sequence[int] = ()) -> Timeline:
         rows.append(slice(begin, end))
         ticks.append(slice(first, first + count))
         times.append(stamps[begin] + period * np.arange(count))
-    return Timeline(stamps, np.concatenate(times), tuple(rows), tuple(ticks), period, snap, usual)
+    line = Timeline(stamps, np.concatenate(times), tuple(rows), tuple(ticks), period, snap, usual, on_ticks=False)
+    near = line.nearest()
+    return replace(line, on_ticks=bool(np.all(np.abs(stamps - line.ticks_s[near]) <= snap)))
 
 
 def _period(step: np.ndarray, usual: float) -> tuple[float, float]:

@@ -5,6 +5,7 @@ only says where the hips are in the rest pose. Rotation channels are Z, X, Y, co
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from .rig import Rig, make_rig
 from .track import Track
 
 CM_PER_M = 100.0
+_BLOCK = 1024
+"""Frames turned into angles at a time."""
 _POSITION = ("Xposition", "Yposition", "Zposition")
 _ROTATION = ("Zrotation", "Xrotation", "Yrotation")
 
 
-def motion_to_bvh(track: Track, rig: Rig, fps: float, *, t_pose_frame: bool = False) -> str:
-    """The text of a BVH file.
+def bvh_lines(track: Track, rig: Rig, fps: float, *, t_pose_frame: bool = False) -> Iterator[str]:
+    """The lines of a BVH file, without line ends.
 
     Args:
         track: uniform motion, Y up (see :func:`~.track.uniform_track`).
@@ -33,32 +36,39 @@ def motion_to_bvh(track: Track, rig: Rig, fps: float, *, t_pose_frame: bool = Fa
         fps: frames a second of the track.
         t_pose_frame: put one frame of the rest pose before the motion.
 
-    Returns:
-        the file's text with ``\\n`` line ends and a point as decimal sign.
+    Numbers have a point as decimal sign.
 
     Raises:
         HmcapError: a number is not finite.
     """
-    root_cm = (rig.rest_pelvis_m + track.trans_m) * CM_PER_M
-    R = axis_angle_to_matrix(track.poses[:, list(rig.joints)])
+    frames = len(track) + t_pose_frame
+    yield from ("HIERARCHY", *_hierarchy(rig), "MOTION", f"Frames: {frames}", f"Frame Time: {1 / fps:.10f}")
+    joints = list(rig.joints)
+    row = " ".join(["%.6f"] * (3 + 3 * len(joints)))
+    before = np.zeros((len(joints), 3))
     if t_pose_frame:
-        root_cm = np.concatenate((rig.offsets_m[:1] * CM_PER_M, root_cm))
-        R = np.concatenate((np.broadcast_to(np.eye(3), (1, *R.shape[1:])), R))
-    angles_deg = np.degrees(continuous_euler_zxy(R)).reshape(len(R), -1)
-    values = np.concatenate((root_cm, angles_deg), axis=1)
-    if not np.isfinite(values).all():
-        raise HmcapError("Expected finite motion to write as BVH, found NaN or infinity. Capture the take again.")
-    values = np.round(values, 6) + 0.0  # Adding zero turns -0.0 into 0.0.
-    lines = ["HIERARCHY", *_hierarchy(rig), "MOTION", f"Frames: {len(values)}", f"Frame Time: {1 / fps:.10f}"]
-    row = " ".join(["%.6f"] * values.shape[1])
-    lines += [row % tuple(frame) for frame in values.tolist()]
-    return "\n".join(lines) + "\n"
+        yield row % (*(np.round(rig.offsets_m[0] * CM_PER_M, 6) + 0.0).tolist(), *(0.0,) * (3 * len(joints)))
+    for begin in range(0, len(track), _BLOCK):
+        some = slice(begin, begin + _BLOCK)
+        root_cm = (rig.rest_pelvis_m + track.trans_m[some]) * CM_PER_M
+        angles = continuous_euler_zxy(axis_angle_to_matrix(track.poses[some, joints]), before)
+        before = angles[-1]
+        values = np.concatenate((root_cm, np.degrees(angles).reshape(len(angles), -1)), axis=1)
+        if not np.isfinite(values).all():
+            raise HmcapError("Expected finite motion to write as BVH, found NaN or infinity. Capture the take again.")
+        for frame in np.round(values, 6) + 0.0:  # Adding zero turns -0.0 into 0.0.
+            yield row % tuple(frame.tolist())
 
 
-def save_bvh(text: str, path: str | Path) -> None:
-    """Write BVH text to ``path``, whole or not at all."""
-    with atomic_path(path) as part:
-        part.write_bytes(text.encode("ascii"))
+def motion_to_bvh(track: Track, rig: Rig, fps: float, *, t_pose_frame: bool = False) -> str:
+    """The text of a BVH file, with ``\\n`` line ends: :func:`bvh_lines`."""
+    return "".join(f"{line}\n" for line in bvh_lines(track, rig, fps, t_pose_frame=t_pose_frame))
+
+
+def save_bvh(lines: Iterable[str], path: str | Path) -> None:
+    """Write the lines of a BVH file to ``path``, whole or not at all."""
+    with atomic_path(path) as part, part.open("w", encoding="ascii", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
 def _hierarchy(rig: Rig) -> list[str]:
@@ -191,4 +201,4 @@ def export(ready: Prepared, path: Path) -> None:
     """Write a take's motion as BVH. Raises HmcapError where a number is not finite or the file cannot be written."""
     options = ready.options
     rig = make_rig(ready.rest_joints_m, options.joint_names, bone_ends(ready.body), floor_height_m(ready.body))
-    save_bvh(motion_to_bvh(ready.track, rig, ready.fps, t_pose_frame=options.t_pose_frame), path)
+    save_bvh(bvh_lines(ready.track, rig, ready.fps, t_pose_frame=options.t_pose_frame), path)

@@ -10,7 +10,7 @@ from ...models.motion import GROUP_NAMES
 from ...models.skeleton import CONTACT_POINTS, JOINT_NAMES
 from .files import atomic_path
 from .prepare import Prepared
-from .samples import continuous_quaternions, even_times_s, in_up_axis, rounded
+from .samples import even_times_s, in_up_axis, table_rows
 
 
 def column_names(faces: int) -> tuple[str, ...]:
@@ -31,19 +31,17 @@ def column_names(faces: int) -> tuple[str, ...]:
 
 def csv_lines(ready: Prepared) -> Iterator[str]:
     """The lines of the file, without line ends: header, then one a frame. Numbers have a point as decimal sign."""
-    track, positions_m = in_up_axis(ready)
+    track = in_up_axis(ready)
     times_s, faces = even_times_s(ready), track.expression.shape[1]
     yield ",".join(column_names(faces))
     row = ",".join(
         ["%d,%.6f,%d"] + ["%.5f"] * 165 + ["%.6f"] * 220 + ["%.4f"] * 12 + ["%d"] * 8 + ["%s"] + ["%.4f"] * faces
     )
-    xyz = rounded(positions_m, 5).reshape(len(track), -1)
-    wxyz = rounded(continuous_quaternions(track.poses), 6).reshape(len(track), -1)
-    for t in range(len(track)):
+    for t, xyz, wxyz in table_rows(ready, track):
         error = track.reprojection_error[t]
         yield row % (
             t, times_s[t], track.present[t],
-            *xyz[t].tolist(), *wxyz[t].tolist(),
+            *xyz.tolist(), *wxyz.tolist(),
             *track.contact[t].tolist(), *track.confidence[t].tolist(), *track.measured[t].tolist(),
             f"{error:.4f}" if np.isfinite(error) else "", *track.expression[t].tolist(),
         )  # fmt: skip

@@ -11,7 +11,7 @@ from ...models.motion import GROUP_NAMES
 from ...models.skeleton import CONTACT_POINTS, JOINT_NAMES, PARENTS
 from .files import atomic_path
 from .prepare import Prepared
-from .samples import continuous_quaternions, even_times_s, in_up_axis, rounded
+from .samples import even_times_s, in_up_axis, table_rows
 
 FORMAT, VERSION = "hmcap-take", 1
 
@@ -39,10 +39,8 @@ def head(ready: Prepared) -> dict[str, object]:
 
 def json_parts(ready: Prepared) -> Iterator[str]:
     """The document in pieces of one frame."""
-    track, positions_m = in_up_axis(ready)
+    track = in_up_axis(ready)
     times_s = even_times_s(ready)
-    xyz = rounded(positions_m, 5).reshape(len(track), -1)
-    wxyz = rounded(continuous_quaternions(track.poses), 6).reshape(len(track), -1)
     text = json.dumps(head(ready), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     yield text[:-1] + ',"frames":[\n'
     frame = (
@@ -53,11 +51,11 @@ def json_parts(ready: Prepared) -> Iterator[str]:
         + ',"K_px":' + _rows(3, "%.3f", 3) + ',"T_cam_world":' + _rows(4, "%.6f", 4) + "}"
     )  # fmt: skip
     word = {True: "true", False: "false"}
-    for t in range(len(track)):
+    for t, xyz, wxyz in table_rows(ready, track):
         error = track.reprojection_error[t]
         yield (",\n" if t else "") + frame % (
             times_s[t], word[bool(track.present[t])],
-            *xyz[t].tolist(), *wxyz[t].tolist(),
+            *xyz.tolist(), *wxyz.tolist(),
             *track.contact[t].tolist(), *track.confidence[t].tolist(), *(word[m] for m in track.measured[t].tolist()),
             f"{error:.4f}" if np.isfinite(error) else "null", *track.expression[t].tolist(),
             *track.K[t].ravel().tolist(), *track.T_cam_world[t].ravel().tolist(),

@@ -76,7 +76,8 @@ def body_markers(body: ShapedBody) -> Markers:
 
 def take_markers_m(ready: Prepared) -> np.ndarray:
     """(T, 22, 3) markers of a take in the Y-up world, metres."""
-    return body_markers(ready.body).in_world_m(*ready.world)
+    markers = body_markers(ready.body)
+    return np.concatenate([markers.in_world_m(*ready.world(rows)) for rows in ready.blocks()])
 
 
 def _proxy_name(marker: str) -> str:

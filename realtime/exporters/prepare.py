@@ -1,5 +1,6 @@
 """From a take to what every format is written from: one motion at an even rate, and the body that makes it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from .track import Track, stack_motion
 if TYPE_CHECKING:
     from ..take import Take
 
+BLOCK_FRAMES = 2048
+"""Frames whose rotation matrices are in memory at a time."""
 _NO_FACE = "face: the body file names no face shapes, so GLB, USD and FBX show none; npz, csv and json keep the weights"
 
 
@@ -40,11 +43,19 @@ class Prepared:
         """(55, 3) rest joints of that body, in double precision."""
         return np.asarray(self.body.joints_m, dtype=np.float64)
 
+    def world(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Rotations (n, 55, 3, 3) and positions (n, 55, 3) in metres of every joint in the world, in some frames."""
+        R_local = axis_angle_to_matrix(self.track.poses[rows])
+        return forward_kinematics(R_local, self.rest_joints_m, self.track.trans_m[rows])
+
+    def blocks(self) -> Iterator[slice]:
+        """The frames, some at a time: all rotations of a long take at once would be gigabytes."""
+        return (slice(begin, begin + BLOCK_FRAMES) for begin in range(0, len(self.track), BLOCK_FRAMES))
+
     @cached_property
-    def world(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rotations (T, 55, 3, 3) and positions (T, 55, 3) in metres of every joint in the world."""
-        R_local = axis_angle_to_matrix(self.track.poses)
-        return forward_kinematics(R_local, self.rest_joints_m, self.track.trans_m)
+    def positions_m(self) -> np.ndarray:
+        """(T, 55, 3) every joint in the world, metres."""
+        return np.concatenate([self.world(rows)[1] for rows in self.blocks()])
 
 
 def take_body(take: "Take") -> BodyModel:

@@ -99,8 +99,11 @@ def make_skinned(ready: Prepared) -> Skinned:
     vertices_m = np.asarray(body.vertices_m(), dtype=np.float64)[used] + rig.offsets_m[0] - rig.rest_pelvis_m
     vertex_joints, vertex_weights = strongest(merged_weights(np.asarray(body.model.weights)[used], rig.joints))
     shapes, shape_weights = _face(ready, used)
-    root_m, positions_m = rig.rest_pelvis_m + track.trans_m, ready.world[1][:, rows]
-    quaternions = Rotation.from_rotvec(track.poses[:, rows].reshape(-1, 3)).as_quat().reshape(len(track), -1, 4)
+    root_m, positions_m = rig.rest_pelvis_m + track.trans_m, ready.positions_m[:, rows]
+    quaternions = np.empty((len(track), len(rows), 4))
+    for some in ready.blocks():
+        turns = Rotation.from_rotvec(track.poses[some, rows].reshape(-1, 3))
+        quaternions[some] = turns.as_quat().reshape(-1, len(rows), 4)
     rest_m = ready.rest_joints_m[rows] + rig.offsets_m[0] - rig.rest_pelvis_m
     if options.t_pose_frame:
         root_m = np.concatenate((rest_m[:1], root_m))

@@ -12,6 +12,8 @@ from ...models.skeleton import NUM_JOINTS
 
 UNIFORM_TOLERANCE = 0.1
 """Share of a frame by which stamps may stray from the even grid and still count as uniform (containers round them)."""
+_BLOCK = 2048
+"""Frames whose rotations are interpolated at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +149,16 @@ def resample_track(track: Track, times_s: np.ndarray, breaks_s: np.ndarray | Non
     T_cam_world = np.tile(np.eye(4), (len(times_s), 1, 1))
     T_cam_world[:, :3, :3] = R
     T_cam_world[:, :3, 3] = -np.einsum("tij,tj->ti", R, lerp(centre_world))
-    a, b = (Rotation.from_rotvec(track.poses[k].reshape(-1, 3)) for k in (i, j))
+    poses = np.empty((len(times_s), NUM_JOINTS, 3))
+    for begin in range(0, len(times_s), _BLOCK):
+        some = slice(begin, begin + _BLOCK)
+        a, b = (Rotation.from_rotvec(track.poses[k[some]].reshape(-1, 3)) for k in (i, j))
+        poses[some] = slerp(a, b, np.repeat(w[some], NUM_JOINTS)).as_rotvec().reshape(-1, NUM_JOINTS, 3)
     return replace(
         track,
         stamps_s=np.asarray(times_s, dtype=np.float64),
         present=track.present[nearest],
-        poses=slerp(a, b, np.repeat(w, NUM_JOINTS)).as_rotvec().reshape(-1, NUM_JOINTS, 3),
+        poses=poses,
         trans_m=lerp(track.trans_m),
         T_cam_world=T_cam_world,
         K=lerp(track.K),

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ...models.motion import GROUP_NAMES, MotionFrame
+from ...models.stacked import ByNumber
 from ..frames import Frame
 from ..take import Take
 from .figure import Figure, Posed
@@ -57,7 +58,7 @@ class OverlayPainter:
     def __init__(self, people: Sequence[Person], renderer: MeshRenderer | None, max_side_px: int) -> None:
         self._people, self._renderer, self._max_side_px = people, renderer, max_side_px
         self._fps = people[0].take.fps
-        self._proxies = [{} if renderer is not None else {p.index: p for p in one.take.proxies} for one in people]
+        self._proxies = [] if renderer is not None else [ByNumber(one.take.proxies) for one in people]
         self.description = f"overlay: {'skeleton' if renderer is None else renderer.description}"
 
     def paint(self, frame: Frame, people: Sequence[Shown]) -> np.ndarray:

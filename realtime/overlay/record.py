@@ -8,6 +8,7 @@ from pathlib import Path
 from ...engines import registry
 from ...models.errors import HmcapError, UsageError
 from ...models.motion import MotionFrame
+from ...models.stacked import ByNumber
 from ..exporters.files import atomic_path
 from ..exporters.prepare import take_body
 from ..frames import Source
@@ -94,7 +95,7 @@ def write_videos(
         raise HmcapError("Expected frames to draw, but the take is empty. Capture again and let it run longer.")
     first, last = take.motion[0], take.motion[-1]
     people = [Person(t, Figure(take_body(t)), COLOURS[k % len(COLOURS)]) for k, t in enumerate(takes)]
-    motions = [{frame.index: frame for frame in t.motion} for t in takes]
+    motions = [ByNumber(t.motion) for t in takes]
     skin = style == "mesh" or side_by_side is not None
     mesh = open_renderer(renderer) if skin else None
     with contextlib.ExitStack() as stack:

@@ -20,6 +20,8 @@ _PAD_PERIODS = 4
 """Length of the continuation at both ends, in periods of the cut-off: transients are 1e-8 by then."""
 _UNDECIDED = 0.05
 """Length below which a mean of quaternions says nothing: the joint whirls faster than the cut-off can follow."""
+_AT_ONCE = 8
+"""Joints filtered together; all of a long take's would be gigabytes."""
 _JOINTS = [j for j in range(NUM_JOINTS) if not (JAW.start <= j < JAW.stop or EYES.start <= j < EYES.stop)]
 """Speech and glances are fast by nature."""
 
@@ -60,13 +62,14 @@ def smooth(track: Track, fps: float, hz: float, rest_m: np.ndarray, breaks: np.n
         if np.ptp(trans_m[a:b], axis=0).any():
             trans_m[a:b] = low_pass(trans_m[a:b], lambda x, end: 2 * end - x)
         moving = [j for j in _JOINTS if np.ptp(poses[a:b, j], axis=0).any()]
-        if moving:
-            before = poses[a:b, moving]
-            q = Rotation.from_rotvec(before.reshape(-1, 3)).as_quat().reshape(b - a, len(moving), 4)
+        for first in range(0, len(moving), _AT_ONCE):
+            some = moving[first : first + _AT_ONCE]
+            before = poses[a:b, some]
+            q = Rotation.from_rotvec(before.reshape(-1, 3)).as_quat().reshape(b - a, len(some), 4)
             q = low_pass(same_side(q), _mirrored_rotation)
             length = np.linalg.norm(q, axis=-1, keepdims=True)
             R = Rotation.from_quat((q / np.maximum(length, 1e-9) + (length == 0)).reshape(-1, 4))
-            poses[a:b, moving] = np.where(length > _UNDECIDED, R.as_rotvec().reshape(before.shape), before)
+            poses[a:b, some] = np.where(length > _UNDECIDED, R.as_rotvec().reshape(before.shape), before)
     after = replace(track, poses=poses, trans_m=trans_m)
     return after, _sentence(track, after, fps, hz, rest_m, breaks)
 

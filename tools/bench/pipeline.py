@@ -145,7 +145,7 @@ def as_file(pipeline: Pipeline, clip: Clip, peer: Peer | None) -> Throughput:
             laps.go()
             stats = run_loop(pipeline, source, [sink, arrivals], None)
             halt(stats.frames)
-            pipeline.motion.solve(sink.inner.proxies, camera, settings=settings, model=pipeline.body, progress=None)
+            pipeline.motion.solve(sink.inner.proxies(), camera, settings=settings, model=pipeline.body, progress=None)
             laps.add((stats.frames - laps.warm_frames) / stats.frames)
     pipeline.times.clear()
     return laps.result(stats.frames, arrivals, None if peer is None else peer.result())
