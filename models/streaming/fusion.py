@@ -13,8 +13,11 @@ import numpy as np
 
 from ..body import BodyModel, load_body
 from ..errors import HmcapError
+from ..joint_limits import limited_rotations
+from ..motion import GROUP_NAMES
 from ..observed import Observed
 from ..proxies import BODY
+from ..turn_gate import gated
 from ..world import WorldFrame, sequence_to_world
 from .blend import runs, smoothed_rotations
 from .feet import set_feet
@@ -80,8 +83,10 @@ def world_of_take(
     for begin, end in segments:
         known[begin:end] = True
     R_local = np.concatenate([np.asarray(estimate.R_cam_root, np.float64)[:, None], estimate.R_local], axis=1)
+    late = np.zeros((len(present), len(GROUP_NAMES)), bool)
     for begin, end in segments:
-        R_local[begin:end] = smoothed_rotations(R_local[begin:end], settings.smooth_frames)
+        R, late[begin:end] = gated(limited_rotations(R_local[begin:end]), np.arange(begin, end) / RATE_HZ)
+        R_local[begin:end] = smoothed_rotations(R, settings.smooth_frames)
     estimate = place_in_picture(estimate, person, R_local, observed)
     contact = np.array(estimate.contact, np.float64)
     for begin, end in segments:
@@ -112,9 +117,10 @@ def world_of_take(
     origin = pelvis[0] * [1.0, 0.0, 1.0]
     pelvis = pelvis - origin
     T_cam_world = np.broadcast_to(camera.T_cam_world(origin), (T, 4, 4))
-    confidence = confidence_of_groups(observed.confidence, estimate.group_error_m) * present[:, None]
+    confidence = confidence_of_groups(observed.confidence, estimate.group_error_m) * (present[:, None] & ~late)
     measured = Hysteresis(settings).run(confidence) & present[:, None]
     measured[:, LEGS] &= view.legs > 0.5
+    measured &= ~late
     error = reprojection_error(person, R_local, pelvis, T_cam_world, observed)
     return WorldTrack(
         present,

@@ -11,6 +11,7 @@ from ..errors import HmcapError
 from ..motion import MotionFrame
 from ..observed import FIELDS, Observed, observe
 from ..proxies import Proxies
+from ..sightings import believed
 from ..solver.observations import increasing, stack
 from ..solver.segments import find_segments
 from .assemble import assemble
@@ -47,6 +48,7 @@ def motion_of_take(
     progress: called with 0..1. Raises HmcapError where nobody is seen in any frame.
     """
     model, report = model or load_body(), progress or (lambda _: None)
+    proxies = believed(proxies)
     source = observed_in_blocks(proxies, camera)
     if not present_in(source.confidence).any():
         raise HmcapError(
