@@ -22,10 +22,6 @@ _LEAP = 0.25
 """Way of the body's points from frame to frame, in the mean and in sizes of the body in the picture, that is a leap."""
 _LEAP_PER_S = 6.0
 """The same in a second, for sources so slow that it is more."""
-_DRIFT_PER_S = 1.5
-"""What a person may have moved on by, in each second beyond CONFIRM_S since the sighting that is compared with."""
-_MOST_DRIFT = 0.15
-"""The most that comes to: what is scattered over the picture is never near."""
 _FAR = 1.0
 """A point that is lost counts no more than so many sizes."""
 _POINT = 0.01
@@ -83,9 +79,8 @@ class _Body:
         extent = float((some.max(0) - some.min(0)).max() / size.max()) if len(some) >= _FEWEST else np.inf
         return cls(points, size, seen, extent)
 
-    def leapt(self, before: "_Body", step_s: float, apart_s: float) -> bool:
-        """Whether the body moved further than people do from a sighting ``apart_s`` before, ``step_s`` after the last
-        one of all."""
+    def leapt(self, before: "_Body", step_s: float) -> bool:
+        """Whether the body moved further than people do, in a source with ``step_s`` between sightings."""
         both = before.seen & self.seen
         count = np.count_nonzero(both)
         if count < _FEWEST:
@@ -93,8 +88,7 @@ class _Body:
         a, b = before.points_px[both], self.points_px[both] * (before.size_px / self.size_px)
         size = max(float((a.max(0) - a.min(0)).max()), 1e-6)
         way = np.minimum(np.sqrt(((b - a) ** 2).sum(-1)) / size, _FAR)
-        drift = float(np.clip(_DRIFT_PER_S * (apart_s - step_s - CONFIRM_S), 0.0, _MOST_DRIFT))
-        return float(way.sum()) / count > max(_LEAP, _LEAP_PER_S * step_s) + drift
+        return float(way.sum()) / count > max(_LEAP, _LEAP_PER_S * step_s)
 
 
 class SightingGate:
@@ -103,7 +97,7 @@ class SightingGate:
     def __init__(self) -> None:
         self._trusted: _Body | None = None
         self._doubted: _Body | None = None
-        self._now_s = self._trusted_s = self._doubted_s = self._doubted_since_s = 0.0
+        self._now_s = self._doubted_since_s = 0.0
         self._newest_s = -np.inf
         self._stamp_s = np.nan
 
@@ -124,18 +118,18 @@ class SightingGate:
         before, doubted = self._trusted, self._doubted
         if before is None or since > _FORGET_S:
             return self._trust(body, Verdict.FIRST)
-        if not body.leapt(before, since, self._now_s - self._trusted_s):
+        if not body.leapt(before, since):
             return self._trust(body, Verdict.GOES_ON)
-        again = doubted is None or body.leapt(doubted, since, self._now_s - self._doubted_s)
+        again = doubted is None or body.leapt(doubted, since)
         if again:
             self._doubted_since_s = self._now_s - since
-        self._doubted, self._doubted_s = body, self._now_s
+        self._doubted = body
         if self._now_s - self._doubted_since_s < CONFIRM_S - 1e-6:
             return Verdict.LEAPS if again else Verdict.DOUBTED
         return self._trust(body, Verdict.CONFIRMED)
 
     def _trust(self, body: _Body, verdict: Verdict) -> Verdict:
-        self._trusted, self._trusted_s, self._doubted = body, self._now_s, None
+        self._trusted, self._doubted = body, None
         return verdict
 
 
