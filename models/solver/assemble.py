@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..camera import Camera
+from ..joint_limits import limited
 from ..motion import GROUP_NAMES, MotionFrame
 from ..proxies import PROXY_NAMES
 from ..rotations import matrix_to_axis_angle
@@ -66,7 +67,8 @@ def assemble(
     poses = np.zeros((len(o.stamps_s), NUM_JOINTS, 3))
     poses[:, :22] = matrix_to_axis_angle(body.R_local)
     poses[:, LEFT_HAND], poses[:, RIGHT_HAND] = solution.fingers[:, 0], solution.fingers[:, 1]
-    confidence = group_confidence(o.confidence)
+    confidence = group_confidence(o.confidence) * ~solution.late
+    poses = limited(poses)
     betas = solution.betas.astype(np.float32)
     frames = []
     for i in range(len(poses)):

@@ -8,8 +8,10 @@ from threadpoolctl import ThreadpoolController
 
 from ..body import BodyModel, load_body
 from ..camera import Camera
-from ..motion import MotionFrame
+from ..motion import GROUP_NAMES, MotionFrame
 from ..proxies import Proxies
+from ..sightings import SightingGate
+from ..turn_gate import TurnGate
 from .assemble import assemble, find_origin
 from .energy import Chain, Energy, minimise
 from .ground import Gravity, upright_rotation
@@ -33,6 +35,7 @@ _LOST_FRAMES = 4
 _DOUBTFUL_COST = 150.0
 """Cost of one frame above which a fresh start is tried at all; a well followed frame has 20 to 80."""
 _DEFAULT_PITCH_RAD = np.radians(6.0)
+_ON_TIME = np.zeros((1, len(GROUP_NAMES)), bool)
 
 
 @dataclass
@@ -68,6 +71,8 @@ class LiveSolver:
         self._window: _Window | None = None
         self._last: MotionFrame | None = None
         self._lost = 0
+        self._sightings, self._gate = SightingGate(), TurnGate()
+        self._gated_s = 0.0
         # the libraries are looked up once: a search through all of them in every frame is dear
         self._threads = ThreadpoolController()
 
@@ -82,6 +87,7 @@ class LiveSolver:
     def push(self, proxies: Proxies) -> MotionFrame:
         """Motion of the frame that ``proxies`` describes; frames come in order, absent ones included."""
         with self._threads.limit(limits=1, user_api="blas"):
+            proxies = self._sightings.push(proxies)
             observed = stack([proxies], self._camera)
             if not observed.present[0]:
                 return self._held(proxies)
@@ -105,7 +111,7 @@ class LiveSolver:
             rest = np.stack([hand_prior(side).mean for side in ("left", "right")])[None]
             level = upright_rotation(_DEFAULT_PITCH_RAD, 0.0)
             gravity = Gravity(level, -level @ np.array([0.0, 1.0, 3.0]))
-            solution = Solution(gravity, self._betas, chain, rest, np.zeros((1, 4)), np.zeros(1, bool))
+            solution = Solution(gravity, self._betas, chain, rest, np.zeros((1, 4)), np.zeros(1, bool), _ON_TIME)
             return assemble(observed, self._camera, self._rigs, solution, self._model.num_betas, np.zeros(3))[0]
         last = self._last
         return MotionFrame(
@@ -142,7 +148,15 @@ class LiveSolver:
         self._gravity, world = gravity_of([o], [chain], self._rigs.body)
         contact = find_contacts(o, world, self._rigs.body, self._gravity)
         rest = np.zeros((len(pick), 2, 15, 3))
-        solution = Solution(self._gravity, self._betas, world, rest, contact, np.ones(len(pick), bool))
+        solution = Solution(
+            self._gravity,
+            self._betas,
+            world,
+            rest,
+            contact,
+            np.ones(len(pick), bool),
+            np.zeros((len(pick), len(GROUP_NAMES)), bool),
+        )
         self._origin_m = find_origin(solution, self._rigs)
         # the floor is y = 0 from here on
         drop = np.array([0.0, self._origin_m[1], 0.0])
@@ -256,8 +270,15 @@ class LiveSolver:
                 3,
             )
         newest = slice(-1, None)
+        body = window.body.frames(newest)
+        now_s = float(o.stamps_s[-1])
+        if len(window.proxies) == 1:  # begun anew
+            self._gate = TurnGate()
+        R, late = self._gate.push(body.R_local[0], max(now_s - self._gated_s, 1e-3))
+        self._gated_s = now_s
+        body = Chain(R[None], body.trans_m)
         solution = Solution(
-            gravity, self._betas, window.body.frames(newest), window.fingers[newest], contact[newest], np.ones(1, bool)
+            gravity, self._betas, body, window.fingers[newest], contact[newest], np.ones(1, bool), late[None]
         )
         self._last = assemble(
             o.frames(newest), self._camera, self._rigs, solution, self._model.num_betas, self._origin_m

@@ -10,8 +10,10 @@ from threadpoolctl import threadpool_limits
 from ..body import BodyModel, load_body
 from ..camera import Camera
 from ..errors import HmcapError
-from ..motion import MotionFrame
+from ..motion import GROUP_NAMES, MotionFrame
 from ..proxies import Proxies
+from ..sightings import believed
+from ..turn_gate import gated
 from .assemble import assemble, find_origin
 from .energy import Chain, Energy, Evidence, Ground, Weights, minimise
 from .ground import Gravity, contact_probability, estimate_gravity
@@ -45,6 +47,8 @@ class Solution:
     """(T, 4)"""
     solved: np.ndarray
     """(T,) bool: the frame lies in a segment."""
+    late: np.ndarray
+    """(T, 8) bool: joint groups that do not follow yet, for no body turns so fast."""
 
 
 def solve_take(
@@ -62,7 +66,7 @@ def solve_take(
     """
     settings = settings or SolverSettings()
     model = model or load_body()
-    observed = undo_swaps(stack(proxies, camera))
+    observed = undo_swaps(stack(believed(proxies), camera))
     segments = find_segments(observed, settings.max_gap_s)
     if not segments:
         raise HmcapError(
@@ -199,10 +203,11 @@ def _fill(
 ) -> Solution:
     """Hands, floor height and the frames between segments."""
     T = len(o.stamps_s)
-    R, trans = np.tile(np.eye(3), (T, 22, 1, 1)), np.zeros((T, 3))
+    R, trans, late = np.tile(np.eye(3), (T, 22, 1, 1)), np.zeros((T, 3)), np.zeros((T, len(GROUP_NAMES)), bool)
     fingers, contact, solved = np.zeros((T, 2, 15, 3)), np.zeros((T, 4)), np.zeros(T, bool)
     for part, chain, c in zip(segments, chains, contacts, strict=True):
-        R[part], trans[part], contact[part], solved[part] = chain.R_local, chain.trans_m, c, True
+        R[part], late[part] = gated(chain.R_local, o.stamps_s[part])
+        trans[part], contact[part], solved[part] = chain.trans_m, c, True
         for k, side in enumerate(("left", "right")):
             fingers[part, k] = solve_hand(o.frames(part), side, chain, rigs, gravity, settings)
         tick(part.stop - part.start, 0.2)
@@ -210,4 +215,4 @@ def _fill(
     known = np.flatnonzero(solved)
     last = known[np.maximum(np.searchsorted(known, np.arange(T), side="right") - 1, 0)]
     body = Chain(R[last], trans[last])
-    return Solution(gravity, betas, body, fingers[last], contact, solved)
+    return Solution(gravity, betas, body, fingers[last], contact, solved, late)

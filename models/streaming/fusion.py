@@ -153,7 +153,7 @@ def place_take(
     known = np.zeros(T, bool)
     for begin, end in segments:
         known[begin:end] = True
-    joints = TakeJoints(estimate.R_cam_root, local, segments, settings.smooth_frames)
+    joints = TakeJoints.of(estimate.R_cam_root, local, segments, settings.smooth_frames)
     estimate, R_legs = _in_picture(estimate, person, joints, observed)
     contact = np.array(estimate.contact, np.float64)
     for begin, end in segments:
@@ -178,8 +178,8 @@ def place_take(
     row = last_known(known)
     pelvis = pelvis[row]
     origin = pelvis[0] * [1.0, 0.0, 1.0]
-    confidence = confidence_of_groups(observed.confidence, estimate.group_error_m) * present[:, None]
-    measured = Hysteresis(settings).run(confidence) & present[:, None]
+    confidence = confidence_of_groups(observed.confidence, estimate.group_error_m) * (present[:, None] & ~joints.late)
+    measured = Hysteresis(settings).run(confidence) & present[:, None] & ~joints.late
     measured[:, LEGS] &= view.legs > 0.5
     return PlacedTake(
         person,

@@ -11,13 +11,15 @@ import numpy as np
 
 from ..body import BodyModel, load_body
 from ..errors import UsageError
+from ..joint_limits import limited_rotations
 from ..observed import Observed
 from ..proxies import BODY
 from ..skeleton import NUM_JOINTS
+from ..turn_gate import TurnGate
 from ..world import to_world
 from .feet_live import LiveFeet
 from .fusion import agreed_contact, hand_times, leg_times, reprojection_error, resized, trusted_contact
-from .groups import LEGS, Hysteresis, confidence_of_groups, hands_seen, legs_seen, present_in
+from .groups import LEGS, TORSO, Hysteresis, confidence_of_groups, hands_seen, legs_seen, present_in
 from .held import POSTURE_S, LiveSeat, LiveShare, blend_legs, quiet_height, quiet_legs, relax_hands, relaxed_hands
 from .legs import Legs, heading_of, legs_of
 from .live_smoothing import LiveRotations
@@ -115,7 +117,7 @@ class LiveWorld:
         self._feet_before: tuple[np.ndarray, np.ndarray] | None = None
         self._quiet: tuple[np.ndarray, np.ndarray] | None = None
         self._still = LiveStillFeet()
-        self._smooth = LiveRotations(self._settings)
+        self._gate, self._smooth = TurnGate(), LiveRotations(self._settings)
 
     def push(self, estimate: Estimate, observed: Observed) -> WorldTrack:
         """The world of one frame: T = 1 in everything. Frames come in order, those without a person included."""
@@ -168,7 +170,10 @@ class LiveWorld:
         hands = np.array([[s.push(bool(v)) for s, v in zip(self._hands, hands_seen(observed)[0], strict=True)]])
         share = np.array([[s.push(bool(v)) for s, v in zip(self._legs, legs_seen(observed)[0], strict=True)]])
         R = np.concatenate([np.asarray(estimate.R_cam_root, np.float64)[:, None], estimate.R_local], axis=1)
-        R = self._smooth.push(R[0])[None]
+        R, late = self._gate.push(limited_rotations(R)[0], 1 / RATE_HZ)
+        if late[TORSO]:  # a foot that stands would be wrung by a body that turns so fast
+            self._feet = LiveFeet(self._settings)
+        R = self._smooth.push(R)[None]
         estimate = replace(estimate, R_cam_root=R[:, 0])
         estimate = place_in_picture(estimate, person, R, observed)
         still = self._still.push(observed, estimate.root_cam_m[:, 2])
@@ -190,9 +195,10 @@ class LiveWorld:
         R = relax_hands(R, hands)
         centre = pelvis[0] * [1.0, 0.0, 1.0] if self._centre_m is None else self._centre_m
         self._centre_m = centre
-        confidence = confidence_of_groups(observed.confidence, estimate.group_error_m) * present
+        confidence = confidence_of_groups(observed.confidence, estimate.group_error_m) * (present & ~late)
         measured = self._hysteresis.push(confidence[0])[None] & present
         measured[:, LEGS] &= share > 0.5
+        measured &= ~late
         pelvis = pelvis - centre
         T = camera.T_cam_world(centre)
         error = reprojection_error(person, R, pelvis, T[None], observed)[0] if present else np.nan

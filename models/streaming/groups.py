@@ -9,6 +9,7 @@ from ..solver.assemble import group_confidence
 from .world_settings import WorldSettings
 
 HANDS = np.array([GROUP_NAMES.index(f"{s}_hand") for s in ("left", "right")])
+TORSO = GROUP_NAMES.index("torso")
 LEGS = np.array([GROUP_NAMES.index(f"{s}_leg") for s in ("left", "right")])
 _USUAL_ERROR_M = np.array([0.25 if n in HANDS else 0.20 for n in range(len(GROUP_NAMES))])
 """Expected error of a group at which it counts half."""

@@ -102,7 +102,8 @@ def legs_of(person: Person, R_local: np.ndarray) -> Legs:
 def reach(legs: Legs, ankle_m: np.ndarray, R_ankle: np.ndarray, R_toes: np.ndarray) -> Legs:
     """The legs bent so that the ankles come to ``ankle_m`` (T, 2, 3), with feet turned to R_ankle and R_toes.
 
-    The knee bends about its own axis and keeps its side; then the whole leg turns by the shortest rotation. Where a
+    The knee bends forward about its own axis: one that kept the side it is bent to would have none where the leg is
+    straight, and change it from frame to frame. Then the whole leg turns by the shortest rotation. Where a
     place is out of reach, the leg stretches towards it. An ankle that is there already changes nothing.
     """
     person = legs.person
@@ -121,7 +122,7 @@ def reach(legs: Legs, ankle_m: np.ndarray, R_ankle: np.ndarray, R_toes: np.ndarr
     lengths2 = (person.thigh_m**2).sum(-1) + (person.shank_m**2).sum(-1)
     cosine = (distance**2 - lengths2 - 2 * a1 * a2) / np.maximum(2 * product, 1e-9)
     wanted = np.arccos(np.clip(cosine, -1.0, 1.0))
-    B = _about(axis, np.where(bend < 0, -wanted, wanted) - bend)
+    B = _about(axis, wanted - bend)
     bent = thigh + apply(B, shank)
     S = shortest_rotation(bent, want)
     R_hip, R_knee = S @ legs.R_hip, S @ B @ legs.R_knee

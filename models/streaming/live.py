@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..camera import Camera
 from ..motion import MotionFrame
 from ..observed import FIELDS, Observed, observe
 from ..proxies import BODY, Proxies
+from ..sightings import BELIEVED, SightingGate, Verdict, points_seen, unseen
 from .assemble import assemble
 from .carried import carried_on
 from .fusion_live import LiveWorld
@@ -19,6 +20,7 @@ from .other_body import for_body
 from .records import RATE_HZ, Estimate, estimate_shapes
 from .stream import MotionNetwork, masked
 from .take import cuts_in
+from .timeline import PERIOD_S
 from .world_settings import WorldSettings
 from .world_track import WorldTrack
 
@@ -47,6 +49,7 @@ class LiveMotion:
         self._settings = settings or WorldSettings()
         self._world = LiveWorld(self._model, self._settings)
         self._clock = LiveClock()
+        self._sightings = SightingGate()
         self._due: deque[tuple[Observed, Proxies]] = deque()
         self._before: MotionFrame | None = None
         self._last: MotionFrame | None = None
@@ -68,11 +71,13 @@ class LiveMotion:
         less than twice as long as for one: frames that have piled up are best pushed so."""
         if not proxies:
             return []
+        verdicts = [self._sightings.judge(one) for one in proxies]
+        proxies = [one if v in BELIEVED else unseen(one) for one, v in zip(proxies, verdicts, strict=True)]
         frames: list[MotionFrame] = []
         waiting: list[tuple[Proxies, Observed, bool]] = []
         observed = observe(proxies, self._camera)
         for i, one in enumerate(proxies):
-            if self._cut_before(one):
+            if self._cut_before(one, verdicts[i] is Verdict.CONFIRMED):
                 self._clock = LiveClock()
             ticks, anew = self._clock.push(_row(observed, i), one.stamp_s)
             if anew:
@@ -112,13 +117,16 @@ class LiveMotion:
             return carried_on(self._before, self._last, proxies.index, proxies.stamp_s)
         return self._last
 
-    def _cut_before(self, proxies: Proxies) -> bool:
-        """Whether the person is suddenly in another place."""
+    def _cut_before(self, proxies: Proxies, leapt: bool) -> bool:
+        """Whether the person is suddenly in another place; one who leapt is there since some frames."""
         if not proxies.present:
             return False
         before, self._seen = self._seen, proxies
         # nearly every frame is near the one before: no need to measure how far in terms of the body
-        return before is not None and not _near(before, proxies) and bool(cuts_in([before, proxies], self._camera))
+        if before is None or _near(before, proxies):
+            return False
+        after = replace(proxies, stamp_s=before.stamp_s + PERIOD_S) if leapt else proxies
+        return bool(cuts_in([before, after], self._camera))
 
     def _begin(self) -> None:
         """What follows has nothing to do with what was before: to the world, nobody was seen for long."""
@@ -135,10 +143,9 @@ class LiveMotion:
 
 def _near(before: Proxies, after: Proxies) -> bool:
     """Whether the body's points moved, on the whole, by a small part of the room that they take in the picture."""
-    both = np.minimum(before.confidence[BODY], after.confidence[BODY])
-    if np.count_nonzero(both) < _ENOUGH or before.image_size_px != after.image_size_px:
+    seen = points_seen(before) & points_seen(after)
+    if np.count_nonzero(seen) < _ENOUGH or before.image_size_px != after.image_size_px:
         return False
-    seen = both > 0
     a, b = before.xy_px[BODY][seen], after.xy_px[BODY][seen]
     room = min(float((p.max(0) - p.min(0)).max()) for p in (a, b))
     return float(np.abs(b - a).max()) <= _SMALL_PART * room

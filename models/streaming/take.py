@@ -11,6 +11,7 @@ from ..errors import HmcapError
 from ..motion import MotionFrame
 from ..observed import FIELDS, Observed, observe
 from ..proxies import BODY, Proxies
+from ..sightings import believed
 from ..solver.observations import increasing, stack
 from ..solver.segments import find_segments
 from ..stacked import Stacker
@@ -51,6 +52,7 @@ def motion_of_take(
     progress: called with 0..1. Raises HmcapError where nobody is seen in any frame.
     """
     model, report = model or load_body(), progress or (lambda _: None)
+    proxies = believed(proxies)
     source = _Source.of(proxies, camera)
     if not source.present.any():
         raise HmcapError(
