@@ -10,9 +10,7 @@ from ..rotations import matrix_to_axis_angle
 from .world_track import WorldTrack
 
 
-def assemble(
-    track: WorldTrack, index: Iterable[int], stamps_s: Iterable[float], camera: Camera
-) -> list[MotionFrame]:
+def assemble(track: WorldTrack, index: Iterable[int], stamps_s: Iterable[float], camera: Camera) -> list[MotionFrame]:
     """Motion frames of a track that has one row for every frame of the source.
 
     index, stamps_s: (T,) numbers and time stamps of the source's frames. camera: intrinsics of all of them. Raises

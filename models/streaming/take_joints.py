@@ -46,6 +46,7 @@ class TakeJoints:
         return np.concatenate([root, self.local(rows)], axis=1)[:, joints]
 
 
-def pieces(frames: int, piece: int = PIECE) -> Iterator[tuple[int, int]]:
-    """First frame, and the frame after the last, of pieces that cover so many frames."""
+def pieces(frames: int, piece: int | None = None) -> Iterator[tuple[int, int]]:
+    """First frame, and the frame after the last, of pieces that cover so many frames, PIECE each where not said."""
+    piece = piece or PIECE
     return ((begin, min(begin + piece, frames)) for begin in range(0, frames, piece))
