@@ -10,11 +10,14 @@ from pathlib import Path
 from ..models.errors import HmcapError, UsageError
 from .exporters import EXPORTERS, ExportOptions, atomic_path, prepare
 from .journal_reading import PART_SUFFIX
+from .memory import enough_memory
 from .options import CaptureOptions
 from .overlay import write_videos
 from .progress import Display
 from .report import Report
 from .take import SUFFIX, Take
+
+_IN_PARTS = "Close other programs, or write it in parts: hmcap export with --trim, for example --trim 0:1800."
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +163,15 @@ def write_files(
     files: list[Path] = []
     failed: list[HmcapError] = []
     if outputs.exports:
-        ready = prepare(take, options)
+        count = len(take.motion)
+        with enough_memory("prepare the files", count, _IN_PARTS):
+            ready = prepare(take, options)
         for change in ready.changes:
             display.say(change)
         for name, path in outputs.exports.items():
             try:
-                EXPORTERS[name].export(ready, path)
+                with enough_memory(f"write {path.name}", count, _IN_PARTS):
+                    EXPORTERS[name].export(ready, path)
             except HmcapError as error:  # the other files are written all the same
                 failed.append(error)
                 continue

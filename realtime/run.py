@@ -27,6 +27,7 @@ from .journal_reading import read_take
 from .live_outputs import open_live_outputs
 from .locks import is_open
 from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
+from .memory import enough_memory
 from .motion import MotionWithFace, Solve, SolverMotion
 from .options import CaptureOptions, options_from_settings
 from .outputs import CaptureResult, Outputs, numbered, raise_joined, write_files, write_report
@@ -339,7 +340,11 @@ def solve_all(
     display: Display,
 ) -> Sequence[MotionFrame]:
     """The motion of a whole take, face included where it was captured, with a progress bar."""
-    with display.stage("solve", len(proxies)) as progress:
+    again = (
+        "Close other programs and type hmcap export with the take, do that on a computer with more memory, or capture "
+        "the footage in parts: --start and --end."
+    )
+    with display.stage("solve", len(proxies)) as progress, enough_memory("solve the motion", len(proxies), again):
 
         def advance(share: float) -> None:
             progress.update(round(share * len(proxies)))

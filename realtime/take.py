@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from ..models.camera import Camera
@@ -16,6 +17,10 @@ from .codec import MAX_SIDE_PX, camera_from_dict, camera_to_dict
 FORMAT_VERSION = 1
 """Version of the take format that is written; ``journal_reading`` reads this and every older one, and refuses newer."""
 SUFFIX = ".hmcap"
+AWAY_S = 2.0
+"""After so long without any frame, a source was away."""
+MOST_FPS = 10000.0
+"""Highest frame rate that a header may state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class TakeHeader:
             if not isinstance(fields.get(name), kind):
                 raise _bad_header(f"its field {name!r} is missing or of the wrong kind")
         fps = float(fields["fps"])
-        if not (math.isfinite(fps) and 0 < fps <= 10000):
+        if not (math.isfinite(fps) and 0 < fps <= MOST_FPS):
             raise _bad_header(f"its frame rate is {fps:g}")
         if not all(0 < fields[side] <= MAX_SIDE_PX for side in ("width_px", "height_px")):
             raise _bad_header(f"its picture size is {fields['width_px']}x{fields['height_px']}")
@@ -157,8 +162,13 @@ def _bad_header(what: str) -> HmcapError:
     )
 
 
-def with_measured_fps(header: TakeHeader, stamps_s: list[float]) -> TakeHeader:
-    """The header with the frame rate that these stamps really have; unchanged below two frames."""
+def with_measured_fps(header: TakeHeader, stamps_s: Sequence[float]) -> TakeHeader:
+    """The header with the frame rate that these stamps really have; unchanged below two frames. Time in which nothing
+    came for long does not count: a camera that was away for an hour is no slower for it."""
     if len(stamps_s) < 2 or stamps_s[-1] <= stamps_s[0]:
         return header
-    return dataclasses.replace(header, fps=(len(stamps_s) - 1) / (stamps_s[-1] - stamps_s[0]))
+    away = [after - before for before, after in pairwise(stamps_s) if after - before > AWAY_S]
+    if len(away) == len(stamps_s) - 1:  # a source that is as slow as that
+        away = []
+    fps = (len(stamps_s) - 1 - len(away)) / (stamps_s[-1] - stamps_s[0] - sum(away))
+    return dataclasses.replace(header, fps=fps) if math.isfinite(fps) and 0 < fps <= MOST_FPS else header

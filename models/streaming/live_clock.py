@@ -9,6 +9,7 @@ last motion goes on as it was going. At 30, 15, 10 and 5 frames a second the tic
 """
 
 import math
+from collections import deque
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from .timeline import BREAK_S, PERIOD_S
 
 _EARLIEST = 0.75
 """Share of a period after which a tick is due."""
+_MOST_WAITING = 64
+"""Frames averaged into one tick at most, the newest: so many come from a camera of 1900 frames a second, or from one
+whose stamps hardly go on."""
 _USUAL_SHARE = 0.1
 """How much of the usual step each new step decides."""
 
@@ -29,7 +33,7 @@ class LiveClock:
     def __init__(self) -> None:
         self._last: Observed | None = None
         self._last_s = self._newest_s = 0.0
-        self._waiting: list[Observed] = []
+        self._waiting: deque[Observed] = deque(maxlen=_MOST_WAITING)
         self._usual_s: float | None = None
 
     def push(self, observed: Observed, stamp_s: float) -> tuple[Observed, bool]:
@@ -52,7 +56,7 @@ class LiveClock:
         if elapsed < _EARLIEST:
             return masked(0), False
         count = ticks_in(elapsed)
-        newest = averaged(self._waiting)
+        newest = averaged(list(self._waiting))
         if count == 1:
             due = newest
         elif self._newest_s - self._last_s <= longest_gap_s(self._usual_s) + 1e-6:
@@ -60,12 +64,14 @@ class LiveClock:
         else:
             nothing = masked(count - 1)
             due = Observed(*(np.concatenate([getattr(nothing, n), getattr(newest, n)]) for n in FIELDS))
-        self._last, self._last_s, self._waiting = newest, self._newest_s, []
+        self._last, self._last_s = newest, self._newest_s
+        self._waiting.clear()
         return due, False
 
     def _begin(self, observed: Observed, stamp_s: float) -> None:
         start = stamp_s if math.isfinite(stamp_s) else 0.0
-        self._last, self._last_s, self._newest_s, self._waiting = observed, start, start, []
+        self._last, self._last_s, self._newest_s = observed, start, start
+        self._waiting.clear()
 
 
 def ticks_in(periods: float) -> int:

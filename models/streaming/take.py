@@ -15,6 +15,7 @@ from ..sightings import believed
 from ..solver.observations import increasing, stack
 from ..solver.segments import find_segments
 from ..stacked import Stacker
+from . import take_joints
 from .assemble import assemble
 from .fusion import PlacedTake, place_take, reprojection_error
 from .groups import present_in
@@ -22,7 +23,7 @@ from .other_body import for_body
 from .records import OUTPUTS, RATE_HZ, Estimate, estimate_shapes
 from .resample import Sampler
 from .stream import MOST_FRAMES, MotionNetwork
-from .take_joints import PIECE, pieces
+from .take_joints import pieces
 from .timeline import Timeline, timeline
 from .world_settings import WorldSettings
 from .world_track import WorldTrack
@@ -117,7 +118,7 @@ def joined_observed(parts: Sequence[Observed]) -> Observed:
 
 def _frames_at_once(line: Timeline) -> int:
     """Frames of a slow source have many ticks each."""
-    return max(1, min(PIECE, PIECE * len(line.stamps_s) // len(line.ticks_s)))
+    return max(1, min(take_joints.PIECE, take_joints.PIECE * len(line.stamps_s) // len(line.ticks_s)))
 
 
 def estimate_take(

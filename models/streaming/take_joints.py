@@ -88,6 +88,7 @@ def _raw(R_cam_root: np.ndarray, local: Callable[[slice], np.ndarray], rows: sli
     return np.concatenate([root, local(rows)], axis=1)
 
 
-def pieces(frames: int, piece: int = PIECE) -> Iterator[tuple[int, int]]:
-    """First frame, and the frame after the last, of pieces that cover so many frames."""
+def pieces(frames: int, piece: int | None = None) -> Iterator[tuple[int, int]]:
+    """First frame, and the frame after the last, of pieces that cover so many frames, PIECE each where not said."""
+    piece = piece or PIECE
     return ((begin, min(begin + piece, frames)) for begin in range(0, frames, piece))

@@ -12,6 +12,8 @@ from ...models.skeleton import NUM_JOINTS
 
 UNIFORM_TOLERANCE = 0.1
 """Share of a frame by which stamps may stray from the even grid and still count as uniform (containers round them)."""
+MOST_FRAMES = 2_000_000
+"""Longest motion that is made even: 18 hours at 30 frames a second. More comes only from stamps with holes of days."""
 _BLOCK = 2048
 """Frames whose rotations are interpolated at a time."""
 
@@ -122,6 +124,14 @@ def uniform_track(track: Track, fps: float, breaks_s: np.ndarray | None = None) 
     first, last = track.stamps_s[0], track.stamps_s[-1]
     # The last grid point may lie a hair behind the last stamp through rounding alone.
     count = int(np.floor((last - first) * fps + UNIFORM_TOLERANCE)) + 1
+    if count > MOST_FRAMES:
+        k = int(np.diff(track.stamps_s).argmax())
+        raise HmcapError(
+            f"Expected motion of at most {MOST_FRAMES:,} frames at an even rate; the {len(track):,} frames of this "
+            f"take would become {count:,} at {fps:.5g} fps, for between {track.stamps_s[k]:.2f} and "
+            f"{track.stamps_s[k + 1]:.2f} s there is none. Write the parts on both sides of that: --trim, or ask for "
+            "fewer frames a second: --fps."
+        )
     times = np.minimum(first + np.arange(count) / fps, last)
     return resample_track(track, times, breaks_s)
 
