@@ -36,6 +36,7 @@ def capture_video(
     take until Ctrl-C, unless Ctrl-C ended the capture. Raises ``HmcapError``.
     """
     choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
+    choices.check_tokens_seen(show)
     with open_source(
         video, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames
     ) as source:
@@ -68,6 +69,7 @@ def capture_webcam(
     the first, as in :func:`capture_video`. Raises ``HmcapError``.
     """
     choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
+    choices.check_tokens_seen(show)
     if option := _asks_for_video(choices):
         raise UsageError(
             f"{option} needs footage that can be read again, which a webcam is not. Record the camera to a video "
