@@ -100,8 +100,8 @@ def open_engine(
     profile: Profile | None = None,
     warm_up: bool = True,
 ) -> Engine:
-    """Load a network (``.tflite`` or ``.onnx``) and have it ready to run; only after :func:`.network_checks.check_network`
-    has found it to be one that may be.
+    """Load a network (``.tflite`` or ``.onnx``) and have it ready to run; only after
+    :func:`.network_checks.check_network` has found it to be one that may be.
 
     ``backend``: a name of :data:`BACKENDS`, or ``auto``: the first of them that reports ``device`` on this machine.
     ``device``: ``cpu``, ``cuda``, ``directml``, ``coreml``, ``gpu``, ``npu`` (``cuda:1`` and ``gpu.1`` choose among

@@ -14,6 +14,7 @@ from .interrupts import Interrupts
 from .journal_reading import PART_SUFFIX, read_take
 from .locks import is_open
 from .motion import Solve
+from .named_by_takes import check_named_files, is_local_path, named_footage
 from .options import CaptureOptions, parse_formats
 from .outputs import CaptureResult, Outputs, plan_outputs, plan_unused, write_files
 from .people import check_people
@@ -128,12 +129,16 @@ def export_take(
     formats = parse_formats(to)
     recording = path.name.endswith(PART_SUFFIX) and is_open(path)
     recorded = read_take(path)
+    check_named_files(recorded.header)
     final = path.with_name(path.name.removesuffix(PART_SUFFIX))
     choices = CaptureOptions(export=formats, overlay=overlay, side_by_side=side_by_side, report=report, out=out)
     folder = final.parent if out is None else Path(out).expanduser()
     outputs = dataclasses.replace(plan_outputs(final.name.removesuffix(final.suffix), folder, choices), take=final)
     footage = video if video is not None else recorded.header.source
-    outputs.check(path, *([Path(footage)] if Path(footage).is_file() else []), take=not (recorded.solved or recording))
+    if video is None and _asks_for_video(choices):
+        footage = named_footage(recorded.header)
+    local = is_local_path(str(footage)) and Path(footage).is_file()
+    outputs.check(path, *([Path(footage)] if local else []), take=not (recorded.solved or recording))
     if recording:
         display.say(f"{path.name} is still being recorded; it holds {len(recorded.proxies)} frames so far.")
     elif not recorded.recovery.complete:

@@ -1,7 +1,7 @@
 """Everything a user may choose about a capture, under the names of the command line, checked before anything starts."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -169,21 +169,13 @@ class CaptureOptions:
             if served is None and token is not None:
                 raise UsageError(f"{option}-token is for {option}; found it alone. Add {option}.")
 
-    def _served(self) -> tuple[tuple[str, Address | None, str | None], ...]:
+    def _served(self) -> Iterator[tuple[str, Address | None, str | None]]:
         """What others may connect to: option, address, token."""
-        viewer, websocket = self.viewer, self.websocket
-        return (
-            (
-                "--viewer",
-                None if viewer is None else parse_address(viewer, "--viewer", DEFAULT_VIEWER, any_port=True),
-                self.viewer_token,
-            ),
-            (
-                "--websocket",
-                None if websocket is None else parse_address(websocket, "--websocket", DEFAULT_WEBSOCKET, any_port=True),
-                self.websocket_token,
-            ),
-        )
+        for option, address, default, token in (
+            ("--viewer", self.viewer, DEFAULT_VIEWER, self.viewer_token),
+            ("--websocket", self.websocket, DEFAULT_WEBSOCKET, self.websocket_token),
+        ):
+            yield option, None if address is None else parse_address(address, option, default, any_port=True), token
 
     def check_tokens_seen(self, shown: bool) -> None:
         """Raise ``UsageError`` where a token would be made that nobody sees; ``shown``: whether a run prints."""

@@ -244,7 +244,9 @@ def live_options(parser: argparse.ArgumentParser) -> None:
         "--websocket", metavar="HOST:PORT", nargs="?", const=str(DEFAULT_WEBSOCKET),
         help=f"serve lines of JSON (default: {DEFAULT_WEBSOCKET}, this computer alone)",
     )  # fmt: skip
-    live.add_argument("--websocket-token", metavar="TOKEN", help="what clients of that must know (default: made where needed)")
+    live.add_argument(
+        "--websocket-token", metavar="TOKEN", help="what clients of that must know (default: made where needed)"
+    )
     live.add_argument(
         "--virtual-camera", metavar="DEVICE", nargs="?", const="auto", help="show the overlay as a camera (Linux)"
     )

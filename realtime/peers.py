@@ -1,8 +1,8 @@
 """Who may connect to what this computer serves: how many, how often, with which token, and how much they may say.
 
-Nothing here knows what is served. A :class:`Gate` counts for one server; :class:`GuardedConnection` asks it as soon as a
-connection is there, before a byte of it is read, so that others can use up neither this process's file handles nor its
-time.
+Nothing here knows what is served. A :class:`Gate` counts for one server; :class:`GuardedConnection` asks it as soon as
+a connection is there, before a byte of it is read, so that others can use up neither this process's file handles nor
+its time.
 """
 
 import hmac

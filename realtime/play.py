@@ -12,6 +12,7 @@ from .interrupts import Interrupts
 from .journal_reading import read_take
 from .live_outputs import open_live_outputs
 from .loop import Sink
+from .named_by_takes import check_named_files
 from .options import CaptureOptions
 from .player import Feeder, Player, check_speed
 from .progress import Display
@@ -34,7 +35,8 @@ def play_take(
 ) -> None:
     """Play a recorded take in the viewer until SIGINT (Ctrl-C) or SIGTERM.
 
-    ``viewer``: where to listen, HOST:PORT; ``viewer_token``: what browsers must know. ``loop``: begin again at the end. ``speed``: factor on the take's own pace.
+    ``viewer``: where to listen, HOST:PORT; ``viewer_token``: what browsers must know, made where others can reach it.
+    ``loop``: begin again at the end. ``speed``: factor on the take's own pace.
     ``options``: fields of :class:`CaptureOptions` that concern live outputs; those get the motion at the same pace. A
     take that goes to the viewer alone starts when the first browser opens it. Raises ``HmcapError``.
     """
@@ -45,6 +47,7 @@ def play_take(
     choices.check_tokens_seen(show)
     check_token_seen(address, viewer_token, "--viewer", show)
     recorded = read_take(Path(take).expanduser())
+    check_named_files(recorded.header)
     player = Player(recorded, speed=speed, loop=loop)
     body = take_body(recorded)
     with ExitStack() as stack:

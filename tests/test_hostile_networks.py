@@ -90,14 +90,18 @@ def function(made: onnx.ModelProto) -> None:
     )
 
 
+node = helper.make_node
+VALUE = "a value of shape"
 HOSTILE = {
     "operator of another library": ("the domain 'com.microsoft'", lambda: model(
-        [helper.make_node("Inverse", ["x"], ["y"], domain="com.microsoft")], opsets=(("", 17), ("com.microsoft", 1))
+        [node("Inverse", ["x"], ["y"], domain="com.microsoft")], opsets=(("", 17), ("com.microsoft", 1))
     )),
     "domain of another library": ("the domain 'evil.example'", lambda: model(opsets=(("", 17), ("evil.example", 1)))),
-    "operator of no table": ("the operator 'System'", lambda: model([helper.make_node("System", ["x"], ["y"])])),
-    "loop": ("the operator 'Loop'", lambda: model([loop(), helper.make_node("Mul", ["x", "w"], ["y"])], init=(ONES, CONDITION))),
-    "picture decoder": ("the operator 'ImageDecoder'", lambda: model([helper.make_node("ImageDecoder", ["x"], ["y"])], opsets=(("", 20),))),
+    "operator of no table": ("the operator 'System'", lambda: model([node("System", ["x"], ["y"])])),
+    "loop": ("the operator 'Loop'", lambda: model([loop(), node("Mul", ["x", "w"], ["y"])], init=(ONES, CONDITION))),
+    "picture decoder": (
+        "the operator 'ImageDecoder'", lambda: model([node("ImageDecoder", ["x"], ["y"])], opsets=(("", 20),))
+    ),
     "weights elsewhere": ("other files", lambda: model(inside=outside)),
     "constant without its elements": ("without as many elements", lambda: model(inside=shorter)),
     "constant of absurd size": ("without as many elements", lambda: model(inside=huge_constant)),
@@ -105,16 +109,16 @@ HOSTILE = {
     "function": ("functions of its own", lambda: model(inside=function)),
     "absurd input": ("inputs of", lambda: model(shape=(1, 3, 1 << 20, 1 << 20))),
     "size below zero": ("below 0", lambda: model(shape=(1, -5))),
-    "fill bomb": ("a value of shape", lambda: model([helper.make_node("ConstantOfShape", ["s"], ["y"])], init=sized(1 << 20, 1 << 20))),
-    "tile bomb": ("a value of shape", lambda: model([helper.make_node("Tile", ["x", "s"], ["y"])], init=sized(1 << 16, 1 << 16))),
-    "expand bomb": ("a value of shape", lambda: model([helper.make_node("Expand", ["w", "s"], ["y"])], init=sized(1 << 30, 4))),
-    "computed bomb": ("a value of shape", lambda: model(
-        [helper.make_node("Concat", ["s", "s"], ["t"], axis=0), helper.make_node("ConstantOfShape", ["t"], ["y"])],
+    "fill bomb": (VALUE, lambda: model([node("ConstantOfShape", ["s"], ["y"])], init=sized(1 << 20, 1 << 20))),
+    "tile bomb": (VALUE, lambda: model([node("Tile", ["x", "s"], ["y"])], init=sized(1 << 16, 1 << 16))),
+    "expand bomb": (VALUE, lambda: model([node("Expand", ["w", "s"], ["y"])], init=sized(1 << 30, 4))),
+    "computed bomb": (VALUE, lambda: model(
+        [node("Concat", ["s", "s"], ["t"], axis=0), node("ConstantOfShape", ["t"], ["y"])],
         init=sized(1 << 15),
     )),
     "deep graphs": ("inside each other", lambda: model([nested(20)], init=(ONES, CONDITION))),
     "many operators": ("more than 50000", lambda: model([
-        helper.make_node("Neg", [f"v{i}" if i else "x"], [f"v{i + 1}" if i < network_checks.MAX_NODES else "y"])
+        node("Neg", [f"v{i}" if i else "x"], [f"v{i + 1}" if i < network_checks.MAX_NODES else "y"])
         for i in range(network_checks.MAX_NODES + 1)
     ])),
     "training part": ("a training part", lambda: model(inside=lambda made: made.training_info.add())),

@@ -69,11 +69,12 @@ class WebSocketStream:
         """Where it listens."""
         if token is None and not is_loopback(where):
             token = secrets.token_urlsafe(16)
-            everywhere = Address("THIS-COMPUTER", address.port)
+            anywhere = address.host in ("0.0.0.0", "::")  # noqa: S104  # recognised, not chosen
+            shown = Address("THIS-COMPUTER", address.port) if anywhere else address
             LOG.warning(
                 "WebSocket: %s can be reached from other computers, so clients need a token: "
                 "ws://%s/?token=%s (choose your own with --websocket-token)",
-                address, everywhere if address.host in ("0.0.0.0", "::") else address, token,
+                address, shown, token,
             )  # fmt: skip
         self.token = token
         """What a client must know; None where any program of this computer may read."""

@@ -100,7 +100,9 @@ def allowed(message: object) -> bool:
 
 
 def _plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) < _MAX_VALUE)
+    return (
+        value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) < _MAX_VALUE)
+    )
 
 
 def same_origin(origin: str | None, host: str | None) -> bool:

@@ -48,7 +48,9 @@ class ViewerSink:
         options: ExportOptions | None = None,
         token: str | None = None,
     ) -> None:
-        """``token``: see :class:`~.viewer.Viewer`. Raises HmcapError where the address cannot be had or the library is missing."""
+        """``token``: see :class:`~.viewer.Viewer`.
+
+        Raises HmcapError where the address cannot be had or the library is missing."""
         self.body, self.options = body, options or ExportOptions()
         self.viewer = Viewer(body, Address(host, port), title, self.options, self._take_now, token)
         self._stop = self.viewer.add_stop(self._ask_to_stop)

@@ -118,6 +118,6 @@ def announcement(viewer: Viewer) -> tuple[str, ...]:
         return (f"viewer: {viewer.url}",)
     return (
         f"viewer: {viewer.url}",
-        f"The viewer listens on {viewer.address.host}: whoever has this whole address and reaches this machine over the "
-        "network can watch, export the motion and stop the capture. Nothing on the way is encrypted.",
+        f"The viewer listens on {viewer.address.host}: whoever has this whole address and reaches this machine over "
+        "the network can watch, export the motion and stop the capture. Nothing on the way is encrypted.",
     )
