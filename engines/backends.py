@@ -100,7 +100,8 @@ def open_engine(
     profile: Profile | None = None,
     warm_up: bool = True,
 ) -> Engine:
-    """Load a network (``.tflite`` or ``.onnx``) and have it ready to run.
+    """Load a network (``.tflite`` or ``.onnx``) and have it ready to run; only after
+    :func:`.network_checks.check_network` has found it to be one that may be.
 
     ``backend``: a name of :data:`BACKENDS`, or ``auto``: the first of them that reports ``device`` on this machine.
     ``device``: ``cpu``, ``cuda``, ``directml``, ``coreml``, ``gpu``, ``npu`` (``cuda:1`` and ``gpu.1`` choose among
@@ -123,6 +124,9 @@ def open_engine(
         raise HmcapError(f"Expected a network at {path}, but there is no such file. Fetch it with: hmcap models fetch")
     if precision not in PRECISIONS:
         raise UsageError(f"Unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}.")
+    from .network_checks import check_network
+
+    check_network(path)  # whatever it is: a damaged or hostile file must not reach native code
     wanted = None if outputs is None else tuple(outputs)
     engine = choose_backend(backend, device).open(
         path, EngineOptions(device, threads, precision, streams, wanted, profile)

@@ -45,15 +45,13 @@ def network_model(path: Path, profile: Profile | None = None, outputs: tuple[int
     """
     import onnx
 
-    from .user_files import check_onnx
+    from .network_checks import check_onnx
 
     if path.suffix.lower() == ".tflite":
         data = onnx_for(path, batch_of(profile))
         model = onnx.load(data) if isinstance(data, str) else onnx.load_model_from_string(data)
     else:
-        data = read_network_file(path)
-        check_onnx(data, path.name)
-        model = onnx.load_model_from_string(data)
+        model = check_onnx(read_network_file(path), path.name)
     return model if outputs is None else with_outputs(model, outputs, path.name)
 
 

@@ -62,7 +62,7 @@ class OpenVinoEngine:
         device, threads = options.device, options.threads
         sizes: dict[str, tuple[int, ...]] = {}
         if path.suffix.lower() == ".tflite":
-            network = read_tflite(read_network_file(path), path.name)  # a damaged file must not reach native code
+            network = read_tflite(read_network_file(path), path.name)
             sizes = {network.tensors[i].name: network.tensors[i].shape for i in network.inputs}
         core = _core()
         try:

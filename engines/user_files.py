@@ -7,15 +7,15 @@ different networks cannot lose one another's.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..models.errors import HmcapError, UsageError
 from .convert import read_network_file
+from .network_checks import check_onnx, check_tflite
 from .store import atomic_write, explained, models_folder
-from .tflite_reader import read_tflite
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _MAX_RECORD_BYTES = 1 << 16
@@ -49,7 +49,7 @@ def check_user_file(path: Path, name: str) -> bytes:
         raise UsageError(f"Expected an .onnx or .tflite network, found {path}. Export the network to ONNX first.")
     data = read_network_file(path)
     if suffix == ".tflite":
-        read_tflite(data, path.name)
+        check_tflite(data, path.name)
     else:
         check_onnx(data, path.name)
     return data
@@ -100,36 +100,3 @@ def read_user_files() -> dict[str, UserFile]:
                 "Delete that file and add the network again with: hmcap models add FILE"
             ) from error
     return files
-
-
-def check_onnx(data: bytes, name: str) -> None:
-    """Raise :class:`HmcapError` unless ``data`` is a whole, self-contained ONNX network."""
-    import onnx  # takes a moment to import, and few runs need it
-    from google.protobuf.message import DecodeError
-
-    try:
-        model = onnx.load_model_from_string(data)
-        onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        raise HmcapError(
-            f"Expected an ONNX network, but {name} is not a valid one ({str(error).strip().splitlines()[0][:200]}). "
-            "Export it again, and check it with onnx.checker."
-        ) from error
-    if not model.graph.input or not model.graph.output:
-        raise HmcapError(f"Expected an ONNX network with inputs and outputs, but {name} has none. Export it again.")
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
-        raise HmcapError(
-            f"Expected one self-contained ONNX file, but {name} keeps weights in other files. "
-            "Save it as one file: onnx.save(onnx.load(FILE), OUT, save_as_external_data=False)."
-        )
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Every stored tensor of an ONNX graph, those of nested graphs and attributes included."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for attribute in (a for node in graph.node for a in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        for nested in (attribute.g, *attribute.graphs):
-            yield from _tensors(nested)

@@ -20,6 +20,7 @@ import numpy as np
 
 from .body_stages import BodyModel, PosedBody, ShapedBody, SkinnedBody, forward_kinematics
 from .errors import HmcapError
+from .npz import check_npz
 from .skeleton import NUM_JOINTS, PARENTS
 
 __all__ = ["BodyModel", "PosedBody", "ShapedBody", "SkinnedBody", "forward_kinematics", "load_body"]
@@ -28,6 +29,7 @@ _SHAPES_2020 = 300
 """Files of the 2020 release have 300 shape and 100 expression components; shorter ones have 10 shape components."""
 _NUM_POSE_FEATURES = 9 * (NUM_JOINTS - 1)
 _NEEDED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+_OPTIONAL = ("hands_meanl", "hands_meanr", "expression_names", "provenance")
 
 
 def load_body(path: str | Path | None = None, num_betas: int = 10, num_expressions: int | None = None) -> BodyModel:
@@ -95,6 +97,7 @@ def _read(path: str) -> dict[str, np.ndarray]:
     """The arrays of the file that the model needs, checked for layout."""
     next_step = "Use the npz from the SMPL-X download (models/smplx/SMPLX_NEUTRAL.npz), or leave the option out."
     try:
+        check_npz(path, {*_NEEDED, *_OPTIONAL, "posedirs_are_zero"})
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise HmcapError(f"Expected an npz with a body model in {path}, found a single array. {next_step}")
@@ -105,7 +108,7 @@ def _read(path: str) -> dict[str, np.ndarray]:
                     + next_step
                 )
             arrays = {k: archive[k] for k in _NEEDED if k != "posedirs"}
-            for key in ("hands_meanl", "hands_meanr", "expression_names", "provenance"):
+            for key in _OPTIONAL:
                 if key in archive.files:
                     arrays[key] = archive[key]
             # 20 million zeros need not be unpacked to know that they are zero.
@@ -113,7 +116,7 @@ def _read(path: str) -> dict[str, np.ndarray]:
             num_vertices = len(arrays["v_template"]) if arrays["v_template"].ndim else 0
             zeros = np.broadcast_to(np.int8(0), (num_vertices, 3, _NUM_POSE_FEATURES))
             arrays["posedirs"] = zeros if skip else archive["posedirs"]
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         reason = f"it cannot be read ({error})"
         if "pickle" in str(error).lower():
             # numpy takes any file that it does not recognise for a pickle

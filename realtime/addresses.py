@@ -39,12 +39,22 @@ DEFAULT_VMC = Address("127.0.0.1", 39539)
 DEFAULT_WEBSOCKET = Address("127.0.0.1", 8770)
 
 
-def check_token(token: str) -> None:
-    """Raise ``UsageError`` unless the token can stand in an address and is not quickly guessed."""
-    if not _TOKEN.fullmatch(token):
+def check_token(token: str | None, option: str) -> None:
+    """Raise ``UsageError`` unless the token can stand in an address and is not quickly guessed; None passes."""
+    if token is not None and not _TOKEN.fullmatch(token):
         raise UsageError(
-            "--websocket-token takes 8 characters or more of letters, digits and . _ ~ -; found others, or fewer. "
+            f"{option} takes 8 characters or more of letters, digits and . _ ~ -; found others, or fewer. "
             "Leave it out, and hmcap makes one where one is needed."
+        )
+
+
+def check_token_seen(address: Address, token: str | None, option: str, shown: bool) -> None:
+    """Raise ``UsageError`` where a token will be made and nothing that is said is shown, so that nobody learns it."""
+    if not (shown or address.loopback or token is not None):
+        raise UsageError(
+            f"{option} {address} can be reached from other computers, so whoever connects needs a token; the one that "
+            f"hmcap makes is printed, and nothing is printed here. Choose one: {option}-token TOKEN, or leave --quiet "
+            "out (from Python: show=True)."
         )
 
 

@@ -20,6 +20,7 @@ else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]  # only there on Python 3.10
 
 _MAX_BYTES = 4 << 20
+_MAX_NESTED = 1000
 _ASPECT_TOLERANCE = 0.015
 _KNOWN = "OpenCV YAML/XML/JSON, plain JSON with fx fy cx cy width height dist, or Pose2Sim TOML"
 
@@ -96,6 +97,10 @@ def _from_json(path: Path) -> dict[str, dict[str, Any]]:
 def _from_file_storage(path: Path) -> dict[str, dict[str, Any]]:
     # Given as text, because OpenCV cannot open names outside the code page on Windows.
     text = path.read_text(encoding="utf-8")
+    brackets = text.count("[") + text.count("{")
+    if max(brackets, text.count("<") // 4, text.count("- "), _widest_indent(text)) > _MAX_NESTED:
+        # The library reads what is inside of something by a call inside a call, until the process has no stack left.
+        raise ValueError(f"more than {_MAX_NESTED} lists and maps, which may lie inside each other")
     storage = cv2.FileStorage()  # opened in a second step: the constructor turns its errors into a SystemError
     if not text.strip() or not storage.open(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY):
         return {}
@@ -121,6 +126,10 @@ def _from_file_storage(path: Path) -> dict[str, dict[str, Any]]:
     width, height = number("image_width", "image_Width", "width"), number("image_height", "image_Height", "height")
     size = [width, height] if width and height else None
     return {path.stem: {"K": K, "dist": [] if dist is None else dist, "size": size}}
+
+
+def _widest_indent(text: str) -> int:
+    return max((len(line) - len(line.lstrip()) for line in text.splitlines()), default=0)
 
 
 def _fit(raw: Mapping[str, Any], path: Path, name: str, width_px: int, height_px: int) -> Camera:

@@ -14,6 +14,7 @@ from .interrupts import Interrupts
 from .journal_reading import PART_SUFFIX, read_take
 from .locks import is_open
 from .motion import Solve
+from .named_by_takes import check_named_files, is_local_path, named_footage
 from .options import CaptureOptions, parse_formats
 from .outputs import CaptureResult, Outputs, plan_outputs, plan_unused, write_files
 from .people import check_people
@@ -37,6 +38,7 @@ def capture_video(
     take until Ctrl-C, unless Ctrl-C ended the capture. Raises ``HmcapError``.
     """
     choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
+    choices.check_tokens_seen(show)
     with open_source(
         video, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames
     ) as source:
@@ -69,6 +71,7 @@ def capture_webcam(
     the first, as in :func:`capture_video`. Raises ``HmcapError``.
     """
     choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
+    choices.check_tokens_seen(show)
     if option := _asks_for_video(choices):
         raise UsageError(
             f"{option} needs footage that can be read again, which a webcam is not. Record the camera to a video "
@@ -127,12 +130,16 @@ def export_take(
     formats = parse_formats(to)
     recording = path.name.endswith(PART_SUFFIX) and is_open(path)
     recorded = read_take(path)
+    check_named_files(recorded.header)
     final = path.with_name(path.name.removesuffix(PART_SUFFIX))
     choices = CaptureOptions(export=formats, overlay=overlay, side_by_side=side_by_side, report=report, out=out)
     folder = final.parent if out is None else Path(out).expanduser()
     outputs = dataclasses.replace(plan_outputs(final.name.removesuffix(final.suffix), folder, choices), take=final)
     footage = video if video is not None else recorded.header.source
-    outputs.check(path, *([Path(footage)] if Path(footage).is_file() else []), take=not (recorded.solved or recording))
+    if video is None and _asks_for_video(choices):
+        footage = named_footage(recorded.header)
+    local = is_local_path(str(footage)) and Path(footage).is_file()
+    outputs.check(path, *([Path(footage)] if local else []), take=not (recorded.solved or recording))
     if recording:
         display.say(f"{path.name} is still being recorded; it holds {len(recorded.proxies)} frames so far.")
     else:

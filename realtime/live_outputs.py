@@ -38,4 +38,5 @@ def _each(choices: CaptureOptions, body: BodyModel) -> Iterator[LiveOutput]:
         from .viewer import ViewerSink
 
         address = parse_address(choices.viewer, "--viewer", DEFAULT_VIEWER, any_port=True)
-        yield ViewerSink(body, address.host, address.port, options=choices.export_options())
+        options, token = choices.export_options(), choices.viewer_token
+        yield ViewerSink(body, address.host, address.port, options=options, token=token)

@@ -1,7 +1,7 @@
 """Everything a user may choose about a capture, under the names of the command line, checked before anything starts."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,15 @@ from ..engines.landmarks.tracking import MAX_PEOPLE, check_subject
 from ..models.body import load_body
 from ..models.errors import HmcapError, UsageError
 from ..models.solver.settings import SolverSettings
-from .addresses import DEFAULT_VIEWER, DEFAULT_VMC, DEFAULT_WEBSOCKET, check_token, parse_address
+from .addresses import (
+    DEFAULT_VIEWER,
+    DEFAULT_VMC,
+    DEFAULT_WEBSOCKET,
+    Address,
+    check_token,
+    check_token_seen,
+    parse_address,
+)
 from .camera_options import CameraOptions
 from .exporters import EXPORTERS, ExportOptions
 from .motion import DEFAULT_MOTION, MOTIONS
@@ -39,6 +47,8 @@ class CaptureOptions:
 
     viewer: str | None = None
     """Address, HOST:PORT, at which browsers see the capture live; None for no viewer."""
+    viewer_token: str | None = None
+    """What a browser must know; where other computers can reach the viewer and None is given, one is made."""
 
     engine: str = "auto"
     """Inference back end: ``auto``, ``openvino``, ``onnxruntime``, ``tensorrt``, ``tensorrt_rtx``."""
@@ -111,8 +121,6 @@ class CaptureOptions:
         object.__setattr__(self, "export", parse_formats(self.export))
         object.__setattr__(self, "device", self.device.lower())
         check_subject(self.subject)
-        if self.viewer is not None:
-            parse_address(self.viewer, "--viewer", DEFAULT_VIEWER, any_port=True)
         if not 1 <= self.people <= MAX_PEOPLE:
             raise UsageError(f"--people takes a number from 1 to {MAX_PEOPLE}; found {self.people}.")
         self.camera_options()
@@ -156,12 +164,24 @@ class CaptureOptions:
             parse_address(self.vmc, "--vmc", DEFAULT_VMC)
         if self.vmc_face not in FACES:
             raise UsageError(f"--vmc-face takes one of {', '.join(FACES)}; found {self.vmc_face!r}.")
-        if self.websocket is not None:
-            parse_address(self.websocket, "--websocket", DEFAULT_WEBSOCKET, any_port=True)
-        if self.websocket_token is not None:
-            check_token(self.websocket_token)
-            if self.websocket is None:
-                raise UsageError("--websocket-token is for --websocket; found it alone. Add --websocket.")
+        for option, served, token in self._served():
+            check_token(token, f"{option}-token")
+            if served is None and token is not None:
+                raise UsageError(f"{option}-token is for {option}; found it alone. Add {option}.")
+
+    def _served(self) -> Iterator[tuple[str, Address | None, str | None]]:
+        """What others may connect to: option, address, token."""
+        for option, address, default, token in (
+            ("--viewer", self.viewer, DEFAULT_VIEWER, self.viewer_token),
+            ("--websocket", self.websocket, DEFAULT_WEBSOCKET, self.websocket_token),
+        ):
+            yield option, None if address is None else parse_address(address, option, default, any_port=True), token
+
+    def check_tokens_seen(self, shown: bool) -> None:
+        """Raise ``UsageError`` where a token would be made that nobody sees; ``shown``: whether a run prints."""
+        for option, address, token in self._served():
+            if address is not None:
+                check_token_seen(address, token, option, shown)
 
     def networks(self) -> dict[str, dict[str, str]]:
         """The landmark networks of the user's own: ``body`` and ``hand``, each with name, layout and SHA-256."""

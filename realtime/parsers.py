@@ -232,8 +232,9 @@ def live_options(parser: argparse.ArgumentParser) -> None:
     live.add_argument(
         "--viewer", metavar="HOST:PORT", nargs="?", const=str(DEFAULT_VIEWER),
         help=f"show it in a browser (default: {DEFAULT_VIEWER}; 0.0.0.0:{DEFAULT_VIEWER.port}: for your whole network, "
-        "without a password)",
+        "at an address with a token)",
     )  # fmt: skip
+    live.add_argument("--viewer-token", metavar="TOKEN", help="what browsers must know (default: made where needed)")
     live.add_argument(
         "--vmc", metavar="HOST:PORT", nargs="?", const=str(DEFAULT_VMC),
         help=f"send to VSeeFace, Warudo and others (VMC protocol; default: {DEFAULT_VMC})",
@@ -243,7 +244,9 @@ def live_options(parser: argparse.ArgumentParser) -> None:
         "--websocket", metavar="HOST:PORT", nargs="?", const=str(DEFAULT_WEBSOCKET),
         help=f"serve lines of JSON (default: {DEFAULT_WEBSOCKET}, this computer alone)",
     )  # fmt: skip
-    live.add_argument("--websocket-token", metavar="TOKEN", help="what clients of that must know")
+    live.add_argument(
+        "--websocket-token", metavar="TOKEN", help="what clients of that must know (default: made where needed)"
+    )
     live.add_argument(
         "--virtual-camera", metavar="DEVICE", nargs="?", const="auto", help="show the overlay as a camera (Linux)"
     )

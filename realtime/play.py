@@ -6,12 +6,13 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from .addresses import DEFAULT_VIEWER, parse_address
+from .addresses import DEFAULT_VIEWER, check_token, check_token_seen, parse_address
 from .exporters.prepare import take_body
 from .interrupts import Interrupts
 from .journal_reading import read_take
 from .live_outputs import open_live_outputs
 from .loop import Sink
+from .named_by_takes import check_named_files
 from .options import CaptureOptions
 from .player import Feeder, Player, check_speed
 from .progress import Display
@@ -26,6 +27,7 @@ def play_take(
     take: str | Path,
     *,
     viewer: str = str(DEFAULT_VIEWER),
+    viewer_token: str | None = None,
     loop: bool = False,
     speed: float = 1.0,
     show: bool = False,
@@ -33,20 +35,25 @@ def play_take(
 ) -> None:
     """Play a recorded take in the viewer until SIGINT (Ctrl-C) or SIGTERM.
 
-    ``viewer``: where to listen, HOST:PORT. ``loop``: begin again at the end. ``speed``: factor on the take's own pace.
+    ``viewer``: where to listen, HOST:PORT; ``viewer_token``: what browsers must know, made where others can reach it.
+    ``loop``: begin again at the end. ``speed``: factor on the take's own pace.
     ``options``: fields of :class:`CaptureOptions` that concern live outputs; those get the motion at the same pace. A
     take that goes to the viewer alone starts when the first browser opens it. Raises ``HmcapError``.
     """
     check_speed(speed)
     address = parse_address(viewer, "--viewer", DEFAULT_VIEWER, any_port=True)
+    check_token(viewer_token, "--viewer-token")
     choices, display = CaptureOptions(**options), Display(show)
+    choices.check_tokens_seen(show)
+    check_token_seen(address, viewer_token, "--viewer", show)
     recorded = read_take(Path(take).expanduser())
+    check_named_files(recorded.header)
     player = Player(recorded, speed=speed, loop=loop)
     body = take_body(recorded)
     with ExitStack() as stack:
         outputs = open_live_outputs(choices, body)
         stack.callback(release_all, outputs)
-        page = Viewer(body, address, recorded.header.name, choices.export_options(), lambda: recorded)
+        page = Viewer(body, address, recorded.header.name, choices.export_options(), lambda: recorded, viewer_token)
         stack.enter_context(closing(page))
         said = [line for output in outputs for line in output.said]
         serve(page, player, outputs, said=(*said, *announcement(page), "Ctrl-C ends it."), display=display)

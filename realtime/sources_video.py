@@ -14,6 +14,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from ..models.errors import HmcapError, UsageError
+from .file_formats import file_options
 from .frames import DEFAULT_FPS, Frame, Source, SourceMetadata, Window
 
 _LIVE_SCHEMES = {"rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "srt", "tcp"}
@@ -48,8 +49,8 @@ class VideoSource(Source):
         if size == 0:
             raise HmcapError(f"Expected a video in {path}; the file is empty (0 bytes). Copy or download it again.")
         try:
-            # A hostile playlist named .mp4 must not make the demuxer reach for the network.
-            container = av.open(str(path), options={"protocol_whitelist": "file"}, **_LENIENT)
+            # A hostile playlist named .mp4 must not make the demuxer reach for the network, or for other files.
+            container = av.open(str(path), options=file_options(), **_LENIENT)
         except (FFmpegError, OSError, ValueError) as error:
             raise HmcapError(_unreadable(path, size, error)) from error
         return cls(container, spec or str(path), name or path.stem, window)

@@ -36,7 +36,7 @@ from hmcap.realtime.take import Take
 from hmcap.realtime.viewer import Playback, Viewer, ViewerSink
 from hmcap.realtime.viewer.export import export_bytes, missing_html, sort_formats
 from hmcap.realtime.viewer.footage import AHEAD_S, Footage
-from hmcap.realtime.viewer.server import same_origin
+from hmcap.realtime.viewer.guard import same_origin
 from hmcap.realtime.viewer.skin import Remakes, top_weights
 from hmcap.realtime.viewer.view import FOV_RAD, front_view
 from hmcap.realtime.watching import Running

@@ -15,6 +15,8 @@ METADATA_KEY = "hmcap"
 GRAPH_FORMAT = 1
 """Version of the graph's inputs, outputs and metadata; raised when a reader of today could not run it."""
 
+MAX_FILE_BYTES = 1 << 29
+"""Largest file read (512 MiB; our own has 14 MB)."""
 _AGAIN = "Install hmcap again to get its own weights back, or export yours again with this version."
 
 
@@ -102,6 +104,9 @@ def read_graph_info(path: str | Path) -> GraphInfo:
 
     path = Path(path)
     try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise _not_ours(str(path), f"it has {size >> 20} MiB, more than {MAX_FILE_BYTES >> 20} MiB")
         model = onnx.load_model(str(path), load_external_data=False)
     except OSError as error:
         raise HmcapError(

@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ...models.errors import HmcapError
+from ..file_formats import file_options
 
 H264, PLAIN = "libx264", "mpeg4"
 MIN_TIMESCALE = 60_000
@@ -100,7 +101,7 @@ class VideoWriter:
         if path is None:
             return iter(())
         try:
-            source = stack.enter_context(av.open(str(path), options={"protocol_whitelist": "file"}))
+            source = stack.enter_context(av.open(str(path), options=file_options()))
         except (FFmpegError, OSError, ValueError) as err:
             self.warnings.append(f"The sound of {path.name} was left out: it could not be read ({err}).")
             return iter(())
@@ -178,7 +179,7 @@ class VideoWriter:
 
 def first_picture_s(path: Path) -> float:
     """Time on the file's clock at which its largest video stream begins; 0 where the file does not say."""
-    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+    with av.open(str(path), options=file_options()) as container:
         streams = sorted(container.streams.video, key=lambda s: -(s.width or 0) * (s.height or 0))
         if not streams or streams[0].start_time is None or streams[0].time_base is None:
             return 0.0

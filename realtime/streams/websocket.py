@@ -6,14 +6,13 @@ not read is never kept. Whoever may not read the motion gets an HTTP error in pl
 
 import asyncio
 import contextlib
-import hmac
+import functools
 import http
 import logging
 import re
 import secrets
 import socket
 import threading
-import urllib.parse
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +26,7 @@ from ...models.motion import MotionFrame
 from ...models.proxies import Proxies
 from ..addresses import Address, is_loopback, resolve
 from ..frames import Frame
+from ..peers import Gate, GuardedConnection, Limits, knows
 from ..take import TakeHeader
 from . import lines
 
@@ -69,11 +69,12 @@ class WebSocketStream:
         """Where it listens."""
         if token is None and not is_loopback(where):
             token = secrets.token_urlsafe(16)
-            everywhere = Address("THIS-COMPUTER", address.port)
+            anywhere = address.host in ("0.0.0.0", "::")  # noqa: S104  # recognised, not chosen
+            shown = Address("THIS-COMPUTER", address.port) if anywhere else address
             LOG.warning(
                 "WebSocket: %s can be reached from other computers, so clients need a token: "
                 "ws://%s/?token=%s (choose your own with --websocket-token)",
-                address, everywhere if address.host in ("0.0.0.0", "::") else address, token,
+                address, shown, token,
             )  # fmt: skip
         self.token = token
         """What a client must know; None where any program of this computer may read."""
@@ -86,6 +87,7 @@ class WebSocketStream:
         self._ready = threading.Event()
         # The rest belongs to the thread of the loop.
         self._stop: asyncio.Event
+        self._gate = Gate(Limits())
         self._events: set[asyncio.Event] = set()
         self._next: _Newest | None = None
         self._betas: np.ndarray | None = None
@@ -139,7 +141,7 @@ class WebSocketStream:
         async with serve(
             self._client, sock=self._socket, process_request=self._refusal, compression=None, logger=quiet,
             max_size=_MAX_INCOMING, max_queue=4, write_limit=_UNSENT_BYTES, open_timeout=5, close_timeout=1,
-            server_header=None,
+            server_header=None, create_connection=functools.partial(GuardedConnection, gate=self._gate),
         ):  # fmt: skip
             with self._lock:
                 self._loop = asyncio.get_running_loop()
@@ -150,10 +152,11 @@ class WebSocketStream:
                 with self._lock:
                     self._loop = None
 
-    def _refusal(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _refusal(self, connection: GuardedConnection, request: Request) -> Response | None:
         """The answer to a client that may not read; None for one that may."""
         if self.token is not None:
-            if not _knows(self.token, request):
+            if not knows(self.token, request):
+                self._gate.wrong_token(connection.address)
                 answer = connection.respond(
                     http.HTTPStatus.UNAUTHORIZED,
                     "Expected the token that hmcap was started with or has printed: ?token=TOKEN behind the address, "
@@ -224,13 +227,3 @@ async def _ignore(connection: ServerConnection) -> None:
     with contextlib.suppress(ConnectionClosed):
         async for _ in connection:
             pass
-
-
-def _knows(token: str, request: Request) -> bool:
-    """Whether the request carries the token; takes equally long for every wrong one of a length."""
-    given = urllib.parse.parse_qs(urllib.parse.urlsplit(request.path).query).get("token", [])
-    for value in request.headers.get_all("Authorization"):
-        scheme, _, rest = value.partition(" ")
-        if scheme.lower() == "bearer":
-            given.append(rest.strip())
-    return any(hmac.compare_digest(g.encode(errors="surrogateescape"), token.encode()) for g in given)

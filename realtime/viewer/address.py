@@ -7,7 +7,7 @@ import socket
 from ...models.errors import HmcapError
 from ..addresses import DEFAULT_VIEWER, Address
 
-_EVERYWHERE = ("0.0.0.0", "::")
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # recognised, not chosen
 
 
 def page_url(address: Address, port: int) -> str:

@@ -71,7 +71,10 @@ class ExportSection:
         try:
             self._button.disabled = True
             self._button.label = "Exporting ..."
-            name, content = export_bytes(self.take(), self._format.value, self._options)
+            chosen = self._format.value  # a page may send any text
+            if chosen not in EXPORTERS:
+                raise HmcapError(f"Expected one of {', '.join(EXPORTERS)}; found {chosen[:40]!r}.")
+            name, content = export_bytes(self.take(), chosen, self._options)
             client.send_file_download(name, content, save_immediately=True)
         except HmcapError as error:
             client.add_notification("Not exported", str(error), color="red", auto_close_seconds=20.0)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...models.errors import HmcapError
 from ..frames import Frame, Source
+from ..named_by_takes import named_footage
 from ..sources import open_source
 from ..take import Take
 from .scene import small_jpeg
@@ -116,7 +117,7 @@ class Footage:
 
     def _reopen(self) -> None:
         self._shut()
-        spec = self._take.header.source
+        spec = named_footage(self._take.header)
         # Pictures in a folder carry no rate of their own: they get the one they were captured at.
         source = open_source(spec, fps=self._take.fps if Path(spec).is_dir() else None)
         if source.live:

@@ -8,11 +8,11 @@ import io
 import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from ...models.errors import HmcapError
 from ..addresses import Address
 from .address import check_free
+from .guard import MAX_MESSAGE_BYTES, Guard, ViewerConnection
 
 if TYPE_CHECKING:
     import viser
@@ -44,8 +44,8 @@ def require_viewer() -> None:
         raise HmcapError(f"Expected the library viser, which the viewer is built on; it is not installed. {INSTALL}")
 
 
-def open_server(address: Address, label: str) -> "viser.ViserServer":
-    """Serve the viewer at ``address``; port 0 lets the system choose.
+def open_server(address: Address, label: str, token: str | None = None) -> "viser.ViserServer":
+    """Serve the viewer at ``address``; port 0 lets the system choose. ``token``: what a browser must know.
 
     Raises HmcapError where the library is missing or the address cannot be had.
     """
@@ -54,7 +54,7 @@ def open_server(address: Address, label: str) -> "viser.ViserServer":
     import viser
     import websockets.asyncio.server as websocket_server
 
-    guarded = functools.partial(_serve, websocket_server.serve)
+    guarded = functools.partial(_serve, websocket_server.serve, Guard(address, token))
     # The library says where it listens, in a box of its own; hmcap says it in its own words.
     with contextlib.redirect_stdout(io.StringIO()), _in_place_of(websocket_server, "serve", guarded):
         server = viser.ViserServer(host=address.host, port=address.port, label=label, verbose=False)
@@ -91,22 +91,25 @@ def _no_sharing(verbose: bool = True) -> None:
     raise HmcapError("The viewer is not shared through other servers. To open it to your network: --viewer 0.0.0.0")
 
 
-def _serve(serve: Any, *arguments: Any, process_request: Any, **options: Any) -> Any:
-    """The server, closed to pages of other sites.
+def _serve(serve: Any, guard: Guard, *arguments: Any, process_request: Any, **options: Any) -> Any:
+    """The server, closed to whom the guard refuses: other pages above all, which browsers let connect to a WebSocket on
+    this machine; without this, a site in another tab could watch the camera."""
 
-    Browsers let any page connect to a WebSocket on this machine, and tell whose page it was; without this check, a site
-    in another tab could watch the camera.
-    """
-
-    def guard(connection: Any, request: Any) -> Any:
-        if not same_origin(request.headers.get("Origin"), request.headers.get("Host")):
-            return connection.respond(403, "This page belongs to another site.\n")
-        return _with_script(process_request(connection, request))
+    def guarded(connection: Any, request: Any) -> Any:
+        refusal = guard.refusal(connection, request)
+        if refusal is not None:
+            return refusal
+        response = _with_script(process_request(connection, request))
+        if response is not None:
+            guard.finish(connection, request, response)
+        return response
 
     # A port scanner or a tab that is closed early is no news for the user: the library would print a traceback.
     log = logging.getLogger("hmcap.viewer.connections")
     log.setLevel(logging.CRITICAL)
-    return serve(*arguments, process_request=guard, logger=log, **options)
+    options |= {"max_size": MAX_MESSAGE_BYTES, "open_timeout": 5, "server_header": None}
+    connection = functools.partial(ViewerConnection, gate=guard.gate)
+    return serve(*arguments, process_request=guarded, logger=log, create_connection=connection, **options)
 
 
 def _with_script(response: Any) -> Any:
@@ -124,8 +127,3 @@ def _with_script(response: Any) -> Any:
 def _page_with_script(page: bytes, packed: bool) -> bytes:
     text = (gzip.decompress(page) if packed else page).replace(b"<head>", b"<head>" + _REVIVE, 1)
     return gzip.compress(text) if packed else text
-
-
-def same_origin(origin: str | None, host: str | None) -> bool:
-    """Whether a request comes from the viewer's own page, or from a program that is no browser (no ``Origin``)."""
-    return origin is None or urlsplit(origin).netloc == host

@@ -46,10 +46,13 @@ class ViewerSink:
         *,
         title: str = "",
         options: ExportOptions | None = None,
+        token: str | None = None,
     ) -> None:
-        """Raises HmcapError where the address cannot be had or the library is missing."""
+        """``token``: see :class:`~.viewer.Viewer`.
+
+        Raises HmcapError where the address cannot be had or the library is missing."""
         self.body, self.options = body, options or ExportOptions()
-        self.viewer = Viewer(body, Address(host, port), title, self.options, self._take_now)
+        self.viewer = Viewer(body, Address(host, port), title, self.options, self._take_now, token)
         self._stop = self.viewer.add_stop(self._ask_to_stop)
         self._changed = threading.Condition()
         self._newest: tuple[Frame, MotionFrame | None] | None = None

@@ -1,6 +1,7 @@
 """One viewer: server, world and side panel. What moves it (a capture, or a player) is somewhere else."""
 
 import math
+import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,22 @@ _CAMERA = "Camera"
 class Viewer:
     """Serves the page. ``gui`` and ``scene`` are what its owner fills and moves."""
 
-    def __init__(self, body: BodyModel, address: Address, title: str, options: ExportOptions, take: TakeSource) -> None:
+    def __init__(
+        self,
+        body: BodyModel,
+        address: Address,
+        title: str,
+        options: ExportOptions,
+        take: TakeSource,
+        token: str | None = None,
+    ) -> None:
+        """``token``: what a browser must know; made here where others can reach the address and none is given. Raises
+        HmcapError where the address cannot be had or the library is missing."""
         self.address = address
-        self._server = open_server(address, f"hmcap · {title}" if title else "hmcap")
+        self.token = secrets.token_urlsafe(16) if token is None and not address.loopback else token
+        self._server = open_server(address, f"hmcap · {title}" if title else "hmcap", self.token)
         self.port = self._server.get_port()
-        self.url = page_url(address, self.port)
+        self.url = page_url(address, self.port) + (f"/?token={self.token}" if self.token else "")
         self.gui = self._server.gui
         try:
             self.scene = Scene(self._server, body)
@@ -106,6 +118,6 @@ def announcement(viewer: Viewer) -> tuple[str, ...]:
         return (f"viewer: {viewer.url}",)
     return (
         f"viewer: {viewer.url}",
-        f"The viewer listens on {viewer.address.host}: whoever reaches this machine over the network can watch, export "
-        "the motion and stop the capture. No password is asked.",
+        f"The viewer listens on {viewer.address.host}: whoever has this whole address and reaches this machine over "
+        "the network can watch, export the motion and stop the capture. Nothing on the way is encrypted.",
     )
