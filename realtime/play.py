@@ -40,7 +40,7 @@ def play_take(
     check_speed(speed)
     address = parse_address(viewer, "--viewer", DEFAULT_VIEWER, any_port=True)
     choices, display = CaptureOptions(**options), Display(show)
-    recorded = read_take(Path(take).expanduser())
+    recorded = read_take(take)
     player = Player(recorded, speed=speed, loop=loop)
     body = take_body(recorded)
     with ExitStack() as stack:

@@ -12,8 +12,6 @@ metres; axis-angle in radians; pelvis = rest pelvis + translation.
 """
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from ....models.errors import HmcapError
+from ....models.npz import BadNpz, open_npz
 from ....models.rotations import axis_angle_to_matrix
 from ....models.skeleton import JOINT_NAMES, NUM_BODY_JOINTS
 from ..surface import topology_name
@@ -294,14 +293,10 @@ _KEYS = (
 
 def _read_npz(path: Path, kind: str) -> Mapping[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise _wrong(path, kind, "named arrays", "a single array")
+        with open_npz(path) as archive:
             return {k: archive[k] for k in _KEYS if k in archive.files}
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise _wrong(
-            path, kind, "an npz of numbers without pickles", f"a file that cannot be read ({error})"
-        ) from error
+    except (BadNpz, OSError) as error:
+        raise _wrong(path, kind, "an npz of numbers without pickles", f"another file: {error}") from error
 
 
 _CHUMPY = ("chumpy.ch.Ch",)
