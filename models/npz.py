@@ -1,6 +1,7 @@
 """Opening npz archives of others: no pickles, no archive that unpacks without end, one kind of error."""
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 
 MAX_BYTES = 1 << 30
 """Most that the members of one archive may take unpacked (1 GiB; the largest published body takes a quarter)."""
@@ -15,6 +17,7 @@ _PICKLES = "it is no npz, or holds Python pickles, which are never loaded here b
 _UNREADABLE = (
     ValueError, OSError, EOFError, KeyError, IndexError, TypeError, AttributeError, SyntaxError, OverflowError,
     MemoryError, RuntimeError, RecursionError, zipfile.BadZipFile, zlib.error, struct.error,
+    tokenize.TokenError,
 )  # fmt: skip
 """What zipfile and numpy raise on altered bytes; NotImplementedError is a RuntimeError."""
 
@@ -36,6 +39,10 @@ def open_npz(path: str | Path) -> Iterator[np.lib.npyio.NpzFile]:
                 size = sum(info.file_size for info in archive.zip.infolist())
                 if size > MAX_BYTES:
                     raise BadNpz(f"it would take {size:,} bytes unpacked, more than {MAX_BYTES:,}")
+                for info in archive.zip.infolist():
+                    with archive.zip.open(info) as member:
+                        if member.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
+                            raise BadNpz(f"its member {info.filename[:60]!r} is no array")
                 yield archive
     except (BadNpz, FileNotFoundError):
         raise

@@ -11,8 +11,9 @@ def user_path(name: str | Path) -> Path:
     Raises HmcapError where there can be no such path, or this user may not look: a home folder of nobody, a name longer
     than the file system takes, a character that it does not know, a folder without permission.
     """
+    path = Path(name)
     try:
-        path = Path(name).expanduser()
+        path = path.expanduser()
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return path

@@ -245,7 +245,7 @@ def _checked_int(value: object, name: str, low: int, high: int) -> int:
 
 def _finite(fields: Mapping[str, Any], name: str) -> float:
     value = fields.get(name)
-    if not _is_finite(value):
+    if value is None or not _is_finite(value):
         raise _broken(name, value)
     return float(value)
 

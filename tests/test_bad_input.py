@@ -249,6 +249,7 @@ CASES = [
     (("--export", "bvh"), 2, "found neither"),
     ((*V, "--exprot", "bvh"), 2, "Did you mean --export?"),
     ((*V, "extra"), 2, "extra"),
+    ((*V, ""), 2, "--help"),
     (("dance.mp4",), 2, "hmcap --video dance.mp4"),
     (("exprot", "x"), 2, "hmcap export"),
     (("doctor", "who"), 2, "who"),

@@ -61,7 +61,7 @@ def values(tree: Any, change: Change, rng: random.Random) -> Any:
 
 def json_values(data: bytes, change: Change, rng: random.Random) -> bytes:
     """A JSON document with one of its values altered."""
-    return json.dumps(values(json.loads(data), change, rng)).encode()
+    return json.dumps(values(json.loads(data), change, rng), default=repr).encode()
 
 
 def msgpack_values(data: bytes, change: Change, rng: random.Random) -> bytes:

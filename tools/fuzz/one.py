@@ -4,7 +4,9 @@ Crashes of Python are caught, written down and passed over; what kills the proce
 """
 
 import hashlib
+import importlib
 import json
+import os
 import random
 import resource
 import sys
@@ -13,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import atheris  # pyright: ignore[reportMissingImports]
+atheris: Any = importlib.import_module("atheris")  # has no types
 
 with atheris.instrument_imports(include=["hmcap", "mcap"]):
     from .readers import READERS, Finding, outcome
@@ -43,7 +45,8 @@ def main() -> None:
         lines = ('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in reader.words)
         (folder / "words").write_text("".join(lines))
         options.append(f"-dict={folder / 'words'}")
-    work = Path(tempfile.mkdtemp(dir=folder))
+    # In memory where there is such a place: most readers take a path.
+    work = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else folder))
     seen: set[str] = set()
     state = {"limited": False, "peak": 0}
 

@@ -37,6 +37,9 @@ _LEG_M = {"smplx": 0.79, "smplh": 0.78, "smpl": 0.78}
 _NOT_CLIPS = ("shape.npz", "rest_skeleton.npz")
 _TEST_SETS = ("SSM", "Transitions")
 """AMASS sets that are kept for testing (ProxyCap, supplement 1.4); read off the folder's names without an index."""
+_RATES_HZ = (0.1, 10000.0)
+_LARGEST = 1e4
+"""Radians and metres."""
 _STILL_M_S = 0.15
 """A lowest sole point slower than this stands on the floor."""
 _Z_UP_TO_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
@@ -217,15 +220,16 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     except (BadNpz, OSError) as error:
         raise HmcapError(f"Expected a motion clip in {path}, but {error}. {step}") from error
     count = poses.shape[0] if poses.ndim else 0
-    if poses.reshape(count, -1).shape[1] not in (165, 156) or trans.shape != (count, 3) or count == 0:
+    if count == 0 or poses.reshape(count, -1).shape[1] not in (165, 156) or trans.shape != (count, 3):
         raise HmcapError(
             f"Expected poses of shape (T, 165) or (T, 156) and trans of shape (T, 3) in {path}, found "
             f"{poses.shape} and {trans.shape}. {step}"
         )
-    if not (np.isfinite(poses).all() and np.isfinite(trans).all() and np.isfinite(fps) and fps > 0):
+    low, high = _RATES_HZ
+    if not (max(np.abs(poses).max(), np.abs(trans).max()) < _LARGEST and low <= fps <= high):
         raise HmcapError(
-            f"Expected finite poses and trans and a positive frame rate in {path}, found NaN, infinity or a rate of "
-            f"{fps:g}. {step}"
+            f"Expected poses and trans that people have, and a frame rate of {low:g} to {high:g}, in {path}, found NaN, "
+            f"infinity, numbers beyond {_LARGEST:g}, or a rate of {fps:g}. {step}"
         )
     up = text["up_axis"].lower() or "z"
     if up not in ("y", "z"):

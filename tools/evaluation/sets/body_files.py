@@ -251,8 +251,11 @@ def load_body_file(path: Path, kind: str) -> BodyFile:
     first_expression = shapedirs.shape[-1]
     if kind == "smplx":
         first_expression = _SHAPES_2020 if shapedirs.shape[-1] >= _SHAPES_2020 + 100 else min(10, first_expression)
-    means = [np.asarray(raw.get(k, np.zeros(45)), np.float64).reshape(-1) for k in ("hands_meanl", "hands_meanr")]
-    parts = [np.asarray(raw.get(f"hands_components{s}", np.zeros((0, 45))), np.float64) for s in "lr"]
+    try:
+        means = [np.asarray(raw.get(k, np.zeros(45)), np.float64).reshape(-1) for k in ("hands_meanl", "hands_meanr")]
+        parts = [np.asarray(raw.get(f"hands_components{s}", np.zeros((0, 45))), np.float64) for s in "lr"]
+    except (TypeError, ValueError) as error:
+        raise _wrong(path, kind, "numbers in hands_meanl, hands_componentsl, ...", "something else") from error
     if any(m.shape != (45,) for m in means) or any(c.ndim != 2 or c.shape[1] != 45 for c in parts):
         raise _wrong(path, kind, "hands of 45 numbers (hands_meanl, hands_componentsl, ...)", "others")
     return BodyFile(
