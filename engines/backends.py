@@ -53,7 +53,7 @@ _REPAIR = {
 def get_backend(name: str) -> Backend:
     """The back end called ``name``. Raises :class:`UsageError` for a name that is not in :data:`BACKENDS`."""
     if name not in BACKENDS:
-        raise UsageError(f"Unknown engine {name!r}: expected one of auto, {', '.join(BACKENDS)}.")
+        raise UsageError(f"Unknown engine {name!r}: expected one of auto, {', '.join(BACKENDS)}. Try --engine auto")
     return importlib.import_module(BACKENDS[name], __package__).BACKEND
 
 

@@ -20,7 +20,8 @@ def read_network_file(path: Path) -> bytes:
         size = path.stat().st_size
         if not path.is_file() or not 0 < size <= MAX_FILE_BYTES:
             raise HmcapError(
-                f"Expected a network of 1 byte to {MAX_FILE_BYTES >> 20} MiB, found {size} bytes in {path}."
+                f"Expected a network of 1 byte to {MAX_FILE_BYTES >> 20} MiB, found {size} bytes in {path}. "
+                "Export or download it again."
             )
         return path.read_bytes()
     except OSError as error:
@@ -94,7 +95,7 @@ def with_outputs(model: Any, outputs: tuple[int, ...], name: str) -> Any:
 def convert_file(source: Path, out: Path) -> Path:
     """Write the ONNX form of a ``.tflite`` file to ``out`` and return it. Raises :class:`HmcapError`."""
     if source.suffix.lower() != ".tflite":
-        raise UsageError(f"Expected a .tflite network to convert, found {source}. An .onnx file is used as it is.")
+        raise UsageError(f"Expected a .tflite network to convert, found {source}. Use an .onnx file as it is.")
     if out.suffix.lower() != ".onnx":
         raise UsageError(f"Expected an output file that ends in .onnx, found {out}.")
     model = tflite_file_to_onnx(source)

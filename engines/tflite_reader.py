@@ -284,11 +284,16 @@ def _densify(values: np.ndarray, shape: tuple[int, ...], sparsity: Sparsity) -> 
     coordinates: list[np.ndarray] = [np.zeros(0, np.int64)] * len(sparsity.traversal)
     sizes = [1] * len(sparsity.traversal)
     nodes, visited = np.zeros(1, np.int64), []
-    for level, dim in zip(sparsity.traversal, sparsity.dimensions, strict=True):
+    # Every place of a dense level needs a segment of the next compressed one, or else a value.
+    room, rooms = len(values), []
+    for dim in reversed(sparsity.dimensions):
+        rooms.append(room)
+        room = room if dim.segments is None else len(dim.segments)
+    for level, dim, most in zip(sparsity.traversal, sparsity.dimensions, rooms[::-1], strict=True):
         sizes[level] = dim.dense_size
         if dim.segments is None or dim.indices is None:
-            if len(nodes) * dim.dense_size > _MAX_SPARSE:
-                raise Malformed("a sparse tensor with too many places")
+            if len(nodes) * dim.dense_size > most:
+                raise Malformed("a sparse tensor with more places than values or segments")
             parents = np.repeat(np.arange(len(nodes)), dim.dense_size)
             here = np.tile(np.arange(dim.dense_size), len(nodes))
             nodes = nodes[parents] * dim.dense_size + here

@@ -10,8 +10,6 @@ re-exported here::
 """
 
 import json
-import zipfile
-import zlib
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +18,8 @@ import numpy as np
 
 from .body_stages import BodyModel, PosedBody, ShapedBody, SkinnedBody, forward_kinematics
 from .errors import HmcapError
-from .npz import check_npz
+from .npz import BadNpz, open_npz
+from .paths import user_path
 from .skeleton import NUM_JOINTS, PARENTS
 
 __all__ = ["BodyModel", "PosedBody", "ShapedBody", "SkinnedBody", "forward_kinematics", "load_body"]
@@ -28,6 +27,9 @@ __all__ = ["BodyModel", "PosedBody", "ShapedBody", "SkinnedBody", "forward_kinem
 _SHAPES_2020 = 300
 """Files of the 2020 release have 300 shape and 100 expression components; shorter ones have 10 shape components."""
 _NUM_POSE_FEATURES = 9 * (NUM_JOINTS - 1)
+_NEXT_STEP = "Use the npz from the SMPL-X download (models/smplx/SMPLX_NEUTRAL.npz), or leave the option out."
+_LARGEST = 1e6
+"""Numbers of a body are metres, weights and radians."""
 _NEEDED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
 _OPTIONAL = ("hands_meanl", "hands_meanr", "expression_names", "provenance")
 
@@ -42,7 +44,7 @@ def load_body(path: str | Path | None = None, num_betas: int = 10, num_expressio
     """
     if path is None:
         return _load(_packaged(), num_betas, num_expressions)
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         raise HmcapError(
             f"Expected a body model file at {path}, found {'a folder' if path.is_dir() else 'nothing'} there. "
@@ -90,22 +92,28 @@ def _load(path: str, num_betas: int, num_expressions: int | None) -> BodyModel:
 
 
 def _provenance(text: np.ndarray | None, path: str) -> dict:
-    return {"source": path} if text is None else json.loads(str(text))
+    if text is None:
+        return {"source": path}
+    try:
+        found = json.loads(str(text))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise HmcapError(
+            f"Expected a JSON object as provenance in the body model {path}, found {str(text)[:60]!r}. {_NEXT_STEP}"
+        )
+    return found
 
 
 def _read(path: str) -> dict[str, np.ndarray]:
     """The arrays of the file that the model needs, checked for layout."""
-    next_step = "Use the npz from the SMPL-X download (models/smplx/SMPLX_NEUTRAL.npz), or leave the option out."
     try:
-        check_npz(path, {*_NEEDED, *_OPTIONAL, "posedirs_are_zero"})
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise HmcapError(f"Expected an npz with a body model in {path}, found a single array. {next_step}")
+        with open_npz(path, {*_NEEDED, *_OPTIONAL, "posedirs_are_zero"}) as archive:
             missing = [k for k in _NEEDED if k not in archive.files]
             if missing:
                 raise HmcapError(
                     f"Expected a body model in the SMPL-X layout in {path}, but it lacks {', '.join(missing)}. "
-                    + next_step
+                    + _NEXT_STEP
                 )
             arrays = {k: archive[k] for k in _NEEDED if k != "posedirs"}
             for key in _OPTIONAL:
@@ -116,21 +124,17 @@ def _read(path: str) -> dict[str, np.ndarray]:
             num_vertices = len(arrays["v_template"]) if arrays["v_template"].ndim else 0
             zeros = np.broadcast_to(np.int8(0), (num_vertices, 3, _NUM_POSE_FEATURES))
             arrays["posedirs"] = zeros if skip else archive["posedirs"]
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        reason = f"it cannot be read ({error})"
-        if "pickle" in str(error).lower():
-            # numpy takes any file that it does not recognise for a pickle
-            reason = "it is no npz, or holds Python pickles, which are never loaded here because they can run any code"
-        raise HmcapError(f"Expected a body model without pickles in {path}, but {reason}. {next_step}") from error
+    except (BadNpz, OSError) as error:
+        raise HmcapError(f"Expected a body model without pickles in {path}, but {error}. {_NEXT_STEP}") from error
     for key in ("hands_meanl", "hands_meanr"):
         arrays.setdefault(key, np.zeros(45))
-    _check(path, arrays, next_step)
+    _check(path, arrays)
     return arrays
 
 
-def _check(path: str, arrays: dict[str, np.ndarray], next_step: str) -> None:
+def _check(path: str, arrays: dict[str, np.ndarray]) -> None:
     def bad(expected: str, found: object) -> HmcapError:
-        return HmcapError(f"Expected {expected} in the body model {path}, found {found}. {next_step}")
+        return HmcapError(f"Expected {expected} in the body model {path}, found {found}. {_NEXT_STEP}")
 
     n = len(arrays["v_template"]) if arrays["v_template"].ndim else 0
     shapes = {
@@ -149,12 +153,18 @@ def _check(path: str, arrays: dict[str, np.ndarray], next_step: str) -> None:
         if arrays[key].size != 45:
             raise bad(f"{key} with 45 numbers", arrays[key].shape)
     faces = arrays["f"]
-    if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iu" or faces.min() < 0 or faces.max() >= n:
-        raise bad(f"f with triangles of vertex numbers below {n}", f"{faces.dtype} {faces.shape}")
-    if not np.array_equal(arrays["kintree_table"][0, 1:].astype(np.int64), PARENTS[1:]):
+    if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iu" or not len(faces):
+        raise bad("f with triangles of vertex numbers", f"{faces.dtype} {faces.shape}")
+    if faces.min() < 0 or faces.max() >= n:
+        raise bad(f"f with triangles of vertex numbers below {n}", f"{faces.min()} to {faces.max()}")
+    tree = arrays["kintree_table"]
+    if tree.dtype.kind not in "iuf" or not np.array_equal(tree[0, 1:].astype(np.int64), PARENTS[1:]):
         raise bad("the 55 joints of SMPL-X in their usual order in kintree_table", "another tree")
-    for key in ("v_template", "shapedirs", "J_regressor", "weights"):
-        if arrays[key].dtype.kind != "f" or not np.isfinite(arrays[key]).all():
-            raise bad(f"finite numbers in {key}", f"{arrays[key].dtype} with NaN or infinity")
+    for key in ("v_template", "shapedirs", "J_regressor", "weights", "hands_meanl", "hands_meanr"):
+        if arrays[key].dtype.kind != "f" or not float(np.abs(arrays[key]).max(initial=0)) < _LARGEST:
+            raise bad(f"finite numbers in {key}", f"{arrays[key].dtype} with NaN, infinity or more than a million")
+    posedirs = arrays["posedirs"]
+    if posedirs.dtype.kind not in "fiu" or (posedirs.dtype.kind == "f" and not np.isfinite(posedirs).all()):
+        raise bad("finite numbers in posedirs", f"{posedirs.dtype}, or NaN or infinity")
     if not np.allclose(arrays["weights"].sum(axis=1), 1, atol=1e-3):
         raise bad("skinning weights that sum to 1", "others")

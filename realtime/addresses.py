@@ -78,8 +78,8 @@ def parse_address(text: str, option: str, default: Address, *, any_port: bool = 
     number = default.port if port is None else int(port) if re.fullmatch(r"[0-9]{1,5}", port) else -1
     if not text or not (0 if any_port else 1) <= number <= 65535 or not _HOST.fullmatch(host or default.host):
         raise UsageError(
-            f"{option} takes HOST:PORT with a port from {0 if any_port else 1} to 65535; found {text!r}. Try {option} "
-            f"{default}, or {option} alone for the same."
+            f"{option} takes HOST:PORT with a port from {0 if any_port else 1} to 65535; found {text[:100]!r}. "
+            f"Try {option} {default}, or {option} alone for the same."
         )
     return Address(host or default.host, number)
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..models.camera import Camera
 from ..models.errors import HmcapError, UsageError
-from .codec import DISTORTION_COUNTS
+from ..models.paths import user_path
+from .codec import DISTORTION_COUNTS, MAX_SIDE_PX
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +24,7 @@ _MAX_BYTES = 4 << 20
 _MAX_NESTED = 1000
 _ASPECT_TOLERANCE = 0.015
 _KNOWN = "OpenCV YAML/XML/JSON, plain JSON with fx fy cx cy width height dist, or Pose2Sim TOML"
+_STEP = "Give another file, or state the angle itself: --fov-deg 65"
 
 
 def read_calibration(spec: str | Path, width_px: int, height_px: int) -> Camera:
@@ -32,12 +34,16 @@ def read_calibration(spec: str | Path, width_px: int, height_px: int) -> Camera:
     another shape or holds several cameras and none is named.
     """
     text = str(spec)
-    path, _, wanted = (text, "", "") if Path(text).expanduser().is_file() else text.partition("#")
-    path = Path(path).expanduser()
+    path, _, wanted = (text, "", "") if user_path(text).is_file() else text.partition("#")
+    path = user_path(path)
     if not path.is_file():
-        raise HmcapError(f"Expected a calibration file at {path}; there is no such file. Known kinds: {_KNOWN}.")
+        raise HmcapError(
+            f"Expected a calibration file at {path}; there is no such file. Check the path. Known kinds: {_KNOWN}."
+        )
     if path.stat().st_size > _MAX_BYTES:
-        raise HmcapError(f"Expected a calibration file in {path}; {path.stat().st_size:,} bytes are too many for one.")
+        raise HmcapError(
+            f"Expected a calibration file in {path}; {path.stat().st_size:,} bytes are too many for one. {_STEP}"
+        )
     cameras = _read(path)
     if wanted and wanted not in cameras:
         raise UsageError(f"--calib names the camera {wanted!r}; {path.name} holds: {', '.join(cameras)}.")
@@ -63,11 +69,12 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     except (ValueError, KeyError, TypeError, OSError, RecursionError, cv2.error) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise HmcapError(
-            f"Expected a camera calibration in {path} ({_KNOWN}); it cannot be read: {reason[:160]}. Give another "
-            "file, or state the angle itself: --fov-deg 65"
+            f"Expected a camera calibration in {path} ({_KNOWN}); it cannot be read: {reason[:160]}. {_STEP}"
         ) from error
     if not found:
-        raise HmcapError(f"Expected a camera calibration in {path} ({_KNOWN}); no camera matrix was found in it.")
+        raise HmcapError(
+            f"Expected a camera calibration in {path} ({_KNOWN}); no camera matrix was found in it. {_STEP}"
+        )
     return found
 
 
@@ -137,13 +144,17 @@ def _fit(raw: Mapping[str, Any], path: Path, name: str, width_px: int, height_px
         K = np.asarray(raw["K"], dtype=np.float64)
         dist = tuple(float(d) for d in np.asarray(raw["dist"], dtype=np.float64).ravel())
         size = None if raw["size"] is None else (int(raw["size"][0]), int(raw["size"][1]))
-    except (ValueError, TypeError, IndexError, OverflowError) as error:
-        raise HmcapError(f"Expected numbers in the calibration {path}; found something else: {error}.") from error
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
+        raise HmcapError(
+            f"Expected numbers in the calibration {path}; found something else: {str(error)[:150]}. {_STEP}"
+        ) from error
     sound = K.shape == (3, 3) and np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0 and all(map(math.isfinite, dist))
-    if not sound or len(dist) not in DISTORTION_COUNTS or (size is not None and min(size) < 1):
+    sized = size is None or 1 <= min(size) <= max(size) <= MAX_SIDE_PX
+    if not (sound and sized and len(dist) in DISTORTION_COUNTS):
         raise HmcapError(
             f"Expected a 3x3 camera matrix with positive focal lengths, a picture size and 0, 4, 5, 8, 12 or 14 "
-            f"distortion numbers in {path}; found a matrix of shape {K.shape}, size {size} and {len(dist)} of those."
+            f"distortion numbers in {path}; found a matrix of shape {K.shape}, size {str(size)[:60]} and "
+            f"{len(dist)} of those. {_STEP}"
         )
     source = f"--calib {path.name}" + (f"#{name}" if name else "")
     dist = dist if any(dist) else ()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.errors import UsageError
+from ..models.paths import user_path
 from .exporters import ExportOptions
 from .frames import Source
 from .interrupts import Interrupts
@@ -126,14 +127,14 @@ def export_take(
     ``out``. Of a take that was cut off, everything whole is used; of one that is still being recorded, what there is so
     far, and the recording is left alone. Raises ``HmcapError``.
     """
-    path, display, export_options = Path(take).expanduser(), Display(show), ExportOptions(**options)
+    path, display, export_options = user_path(take), Display(show), ExportOptions(**options)
     formats = parse_formats(to)
     recording = path.name.endswith(PART_SUFFIX) and is_open(path)
     recorded = read_take(path)
     check_named_files(recorded.header)
     final = path.with_name(path.name.removesuffix(PART_SUFFIX))
     choices = CaptureOptions(export=formats, overlay=overlay, side_by_side=side_by_side, report=report, out=out)
-    folder = final.parent if out is None else Path(out).expanduser()
+    folder = final.parent if out is None else user_path(out)
     outputs = dataclasses.replace(plan_outputs(final.name.removesuffix(final.suffix), folder, choices), take=final)
     footage = video if video is not None else recorded.header.source
     if video is None and _asks_for_video(choices):
@@ -162,10 +163,10 @@ def _asks_for_video(choices: CaptureOptions) -> str:
 
 def _folder(video: str | Path | None, source: Source, choices: CaptureOptions) -> Path:
     if choices.out is not None:
-        return Path(choices.out).expanduser()
+        return user_path(choices.out)
     if video is None or source.live or "://" in str(video) or source.spec in SAMPLES:
         return Path.cwd()
-    return Path(video).expanduser().resolve().parent
+    return user_path(video).resolve().parent
 
 
 def _input_files(source: Source) -> list[Path]:

@@ -5,6 +5,7 @@ array is made, so that a hostile or damaged file ends in one clear ``HmcapError`
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ MAX_SIDE_PX = 1 << 16
 DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)
 """How many distortion coefficients a lens may have in OpenCV."""
 
+_NAMES = "surrogateescape"
+"""How text is kept that is no UTF-8: names of files may be any bytes."""
 _FLOATS = ("<f4", "<f8")
 _SHAPES: dict[str, tuple[int, ...]] = {
     "xy_px": (NUM_PROXIES, 2),
@@ -53,7 +56,7 @@ def encode_proxies(proxies: Proxies) -> bytes:
         "body_xyz_m": _pack(proxies.body_xyz_m),
         "hands_xyz_m": _pack(proxies.hands_xyz_m),
     } | _optional("face", proxies.face)
-    return bytes(msgpack.packb(fields) or b"")
+    return _packed(fields)
 
 
 def decode_proxies(data: bytes) -> Proxies:
@@ -95,7 +98,7 @@ def encode_motion(motion: MotionFrame, revision: int) -> bytes:
         "measured": _pack(motion.measured),
         "reprojection_error": float(motion.reprojection_error),
     } | _optional("expression", motion.expression)
-    return bytes(msgpack.packb(fields) or b"")
+    return _packed(fields)
 
 
 def decode_motion(data: bytes) -> tuple[MotionFrame, int]:
@@ -146,7 +149,7 @@ def camera_from_dict(fields: object) -> Camera:
     dist, source = fields.get("dist"), fields.get("source")
     if not (isinstance(dist, list) and len(dist) in DISTORTION_COUNTS):
         raise _broken("camera dist", dist)
-    if not all(isinstance(d, int | float) and math.isfinite(d) for d in dist):
+    if not all(map(_is_finite, dist)):
         raise _broken("camera dist", dist)
     if not isinstance(source, str):
         raise _broken("camera source", source)
@@ -214,11 +217,15 @@ def _array(
     return array
 
 
+def _packed(fields: dict[str, Any]) -> bytes:
+    return bytes(msgpack.packb(fields, unicode_errors=_NAMES) or b"")
+
+
 def _unpack_map(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_MESSAGE_BYTES:
         raise _broken("message", f"{len(data):,} bytes")
     try:
-        fields = msgpack.unpackb(data, raw=False, strict_map_key=True)
+        fields = msgpack.unpackb(data, raw=False, strict_map_key=True, unicode_errors=_NAMES)
     except (ValueError, msgpack.UnpackException) as error:
         raise _broken("message", type(error).__name__) from error
     if not isinstance(fields, dict):
@@ -238,9 +245,15 @@ def _checked_int(value: object, name: str, low: int, high: int) -> int:
 
 def _finite(fields: Mapping[str, Any], name: str) -> float:
     value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if value is None or not _is_finite(value):
         raise _broken(name, value)
     return float(value)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether it is a number that a float can hold; JSON has whole numbers of any length."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and abs(value) <= sys.float_info.max
 
 
 def _broken(name: str, found: object) -> HmcapError:

@@ -21,6 +21,7 @@ from mcap.writer import MCAP0_MAGIC
 
 from ..models.errors import HmcapError
 from ..models.motion import MotionFrame
+from ..models.paths import user_path
 from ..models.proxies import Proxies
 from ..models.stacked import Stacked, Stacker
 from .codec import decode_motion, decode_proxies
@@ -54,7 +55,7 @@ def read_take(path: str | Path) -> Take:
 
     Raises ``HmcapError`` where the file is missing, not a take, of a newer format, or holds nothing that is whole.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         raise HmcapError(_no_take(path))
     scan = _Scan()
@@ -227,4 +228,4 @@ def _no_take(path: Path) -> str:
         )
     if path.is_dir():
         return f"Expected a take (a file that ends in {SUFFIX}) at {path}; it is a folder. Name the file in it."
-    return f"Expected a take at {path}; there is no such file. A capture prints the path of its take at the end."
+    return f"Expected a take at {path}; there is no such file. Check the path: a capture prints it at its end."

@@ -13,6 +13,7 @@ from ..models.camera import Camera
 from ..models.errors import HmcapError
 from ..models.expression import LiveExpression
 from ..models.motion import MotionFrame
+from ..models.paths import user_path
 from ..models.proxies import Proxies
 from ..models.solver.settings import SolverSettings
 from .loop import MotionStage
@@ -169,7 +170,7 @@ def weights_file(weights: str | Path | None = None) -> Path:
     """The file of the motion networks: ``weights``, or those that come with the package. Raises HmcapError where there
     is none."""
     if weights is not None:
-        return Path(weights).expanduser()
+        return user_path(weights)
     path = Path(str(files("hmcap.models") / "data" / WEIGHTS_FILE))
     if not path.is_file():
         raise HmcapError(

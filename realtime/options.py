@@ -10,6 +10,7 @@ from ..engines.base import PRECISIONS
 from ..engines.landmarks.tracking import MAX_PEOPLE, check_subject
 from ..models.body import load_body
 from ..models.errors import HmcapError, UsageError
+from ..models.paths import user_path
 from ..models.solver.settings import SolverSettings
 from .addresses import (
     DEFAULT_VIEWER,
@@ -149,7 +150,7 @@ class CaptureOptions:
         if self.motion not in MOTIONS:
             near = difflib.get_close_matches(self.motion, MOTIONS, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
-            raise UsageError(f"--motion takes {' or '.join(MOTIONS)}; found {self.motion!r}.{hint}")
+            raise UsageError(f"--motion takes {' or '.join(MOTIONS)}; found {str(self.motion)[:60]!r}.{hint}")
         for name, value in (("--look-ahead", self.look_ahead), ("--motion-weights", self.motion_weights)):
             if value is not None and self.motion != "networks":
                 raise UsageError(
@@ -233,7 +234,7 @@ class CaptureOptions:
         )
         files = {"body": self.body, "motion_weights": self.motion_weights}
         settings = {name: getattr(self, name) for name in kept} | {"networks": self.networks()}
-        return settings | {n: None if f is None else str(Path(f).expanduser().resolve()) for n, f in files.items()}
+        return settings | {n: None if f is None else str(user_path(f).resolve()) for n, f in files.items()}
 
 
 def options_from_settings(settings: Any) -> CaptureOptions:
@@ -242,8 +243,11 @@ def options_from_settings(settings: Any) -> CaptureOptions:
     known = {name: settings[name] for name in names if settings.get(name) is not None}
     try:
         return CaptureOptions(**known)
-    except TypeError as error:
-        raise HmcapError(f"Expected settings that hmcap wrote in this take; found others: {error}.") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise HmcapError(
+            f"Expected settings that hmcap wrote in this take; found others: {str(error)[:150]}. Use another copy "
+            "of the take, or capture again."
+        ) from error
 
 
 def parse_formats(formats: Iterable[str] | str) -> tuple[str, ...]:
@@ -253,6 +257,6 @@ def parse_formats(formats: Iterable[str] | str) -> tuple[str, ...]:
     for name in names:
         if name not in EXPORTERS and (name or parts != [""]):
             near = difflib.get_close_matches(name, EXPORTERS, n=1, cutoff=0.5)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            hint = f" Did you mean {near[0]}?" if near else " Try bvh,npz"
             raise UsageError(f"Unknown export format {name!r}: expected some of {', '.join(EXPORTERS)}.{hint}")
     return tuple(dict.fromkeys(filter(None, names)))

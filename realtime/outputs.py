@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..models.errors import HmcapError, UsageError
+from ..models.paths import user_path
 from .exporters import EXPORTERS, ExportOptions, atomic_path, prepare
 from .journal_reading import PART_SUFFIX
 from .memory import enough_memory
@@ -80,7 +81,7 @@ def plan_outputs(name: str, folder: Path, options: CaptureOptions) -> Outputs:
     stem = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in name).strip(". ") or "take"
     overlay = _video_path("--overlay", options.overlay)
     side_by_side = _video_path("--side-by-side", options.side_by_side)
-    report = None if options.report is None else Path(options.report).expanduser()
+    report = None if options.report is None else user_path(options.report)
 
     def paths(end: str, others: tuple[Outputs, ...] = (), *, first: bool = True) -> Outputs:
         return Outputs(
@@ -138,7 +139,7 @@ def check_writable(folder: Path) -> None:
 def _video_path(option: str, name: str | Path | None) -> Path | None:
     if name is None:
         return None
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
         raise UsageError(f"{option} writes an MP4 video; found {path}. Try {option} {path.with_suffix('.mp4')}")
     return path

@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         hint = ""
         if message.startswith("unrecognized arguments:"):
-            unknown = message.split(":", 1)[1].split()[0]
+            unknown = next(iter(message.split(":", 1)[1].split()), "")
             known = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
             near = difflib.get_close_matches(unknown.split("=")[0], known, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""

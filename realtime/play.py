@@ -46,7 +46,7 @@ def play_take(
     choices, display = CaptureOptions(**options), Display(show)
     choices.check_tokens_seen(show)
     check_token_seen(address, viewer_token, "--viewer", show)
-    recorded = read_take(Path(take).expanduser())
+    recorded = read_take(take)
     check_named_files(recorded.header)
     player = Player(recorded, speed=speed, loop=loop)
     body = take_body(recorded)

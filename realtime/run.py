@@ -313,7 +313,10 @@ def solve_again(take: Take, path: Path, final: Path | None, display: Display, so
     """A take whose capture was cut off before it was solved: solved now, and written to ``final`` in place of ``path``;
     to None while it is still being recorded."""
     if not any(p.present for p in take.proxies):
-        raise HmcapError(f"Expected a person in the take {path}; nobody was seen in its {len(take.proxies)} frames.")
+        raise HmcapError(
+            f"Expected a person in the take {path}; nobody was seen in its {len(take.proxies)} frames. "
+            "Export another take, or capture again with the person in view."
+        )
     choices = options_from_settings(take.header.settings)
     body = load_body(choices.body)
     solve = solve or open_motion(choices).solve

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from ..models.errors import HmcapError, UsageError
+from ..models.paths import user_path
 from .frames import DEFAULT_FPS, Frame, Source, SourceMetadata, Window
 from .sources_images import ImageFolderSource
 from .sources_video import VideoSource
@@ -46,7 +47,7 @@ def open_source(
     if url:
         _refuse_fps(fps, text)
         return VideoSource.from_url(text, url[1].lower(), window)
-    path = Path(text).expanduser()
+    path = user_path(text)
     if text in SAMPLES and not path.exists():
         _refuse_fps(fps, text)
         from ..engines.registry import resolve  # a plain file needs no registry

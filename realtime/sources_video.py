@@ -1,5 +1,6 @@
 """Video files and network streams through PyAV: container stamps, rotation metadata, damaged tails."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,13 @@ class VideoSource(Source):
 
     def _pick_stream(self) -> VideoStream:
         # Cover art of music files is a video stream of one picture; it is not the footage.
-        moving = [s for s in self._container.streams.video if not _is_picture(s)] or list(self._container.streams.video)
+        streams = [s for s in self._container.streams.video if s.codec_context is not None]
+        moving = [s for s in streams if not _is_picture(s)] or streams
+        if self._container.streams.video and not moving:
+            raise HmcapError(
+                f"Expected a video stream in {self.spec} that can be decoded; its kind is not known here, or the file "
+                "was cut off. Copy it again, or convert it: ffmpeg -i INPUT -c:v libx264 fixed.mp4"
+            )
         if not moving:
             kinds = sorted({s.type for s in self._container.streams}) or ["nothing"]
             raise HmcapError(
@@ -258,10 +265,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":***@", 1)
+    # By pattern, because an address that cannot be taken apart has to be shown too.
+    return re.sub(r"(://[^/?#:@]*):[^/?#]*@", r"\1:***@", url, count=1)
 
 
 def _unreadable(path: Path, size: int, error: BaseException) -> str:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import sys
 import threading
 from fractions import Fraction
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -204,72 +203,6 @@ def check_paragraph(err: str) -> None:
     assert err.startswith("hmcap: ")
     assert err.count("\n") == 1
     assert "Traceback" not in err
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "piece"),
-    [
-        (["--video", "none.mp4"], 1, "no such file"),
-        (["--video", "text.mp4"], 1, "holds text"),
-        (["--video", "zero.mp4"], 1, "0 bytes"),
-        (["--video", "folder"], 1, "found none"),
-        (["--webcam", "99"], 1, "index 99"),
-        (["--webcam", "-1"], 2, "--webcam 0"),
-        (["--webcam", "first"], 2, "--webcam"),
-        (["--video", "dance.mp4", "--fov-deg", "400"], 2, "5 to 170"),
-        (["--video", "dance.mp4", "--fov-deg", "60", "--focal-mm", "35"], 2, "--fov-deg and --focal-mm"),
-        (["--video", "dance.mp4", "--height-m", "180"], 2, "--height-m 1.8"),
-        (["--video", "dance.mp4", "--export", "bhv"], 2, "Did you mean bvh?"),
-        (["--video", "dance.mp4", "--exprot", "bvh"], 2, "Did you mean --export?"),
-        (["--video", "dance.mp4", "--out", "text.mp4/deep"], 1, "--out FOLDER"),
-        (["--video", "dance.mp4", "--overlay", "text.mp4/deep/o.mp4"], 1, "--out FOLDER"),
-        (["--video", "dance.mp4", "--overlay", "dance.mp4"], 2, "would be overwritten"),
-        (["--video", "dance.mp4", "--overlay", "o.gif"], 2, "o.mp4"),
-        (["--video", "dance.mp4", "--side-by-side", "o.gif"], 2, "--side-by-side o.mp4"),
-        (["--video", "dance.mp4", "--overlay", "o.mp4", "--side-by-side", "o.mp4"], 2, "two different outputs"),
-        (["--webcam", "0", "--side-by-side", "o.mp4"], 2, "--side-by-side needs footage"),
-        (["--video", "dance.mp4", "--report", "dance.bvh", "--export", "bvh"], 2, "two different outputs"),
-        (["--video", "dance.mp4", "--report", "folder"], 1, "a folder of that name"),
-        (["--video", "dance.mp4", "--record"], 2, "--record"),
-        (["--video", "dance.mp4", "--fps", "25"], 2, "--fps"),
-        (["--video", "dance.mp4", "--threads", "0"], 2, "--threads"),
-        (["--video", "dance.mp4", "--subject", "tallest"], 2, "largest"),
-        (["--video", "dance.mp4", "--start", "5", "--end", "4"], 2, "--end"),
-        (["--video", "dance.mp4", "--start", "nan"], 2, "--start"),
-        (["--video", "dance.mp4", "--max-frames", "0"], 2, "--max-frames"),
-        (["--video", "dance.mp4", "--body", "none.npz"], 1, "none.npz"),
-        (["--video", "dance.mp4", "--calib", "text.mp4"], 1, "calibration"),
-        (["--video", "dance.mp4", "--webcam", "0"], 2, "found both"),
-        (["--export", "bvh"], 2, "found neither"),
-        (["dance.mp4"], 2, "hmcap --video dance.mp4"),
-        (["exprot", "x"], 2, "hmcap export"),
-        (["export", "none.hmcap", "--to", "bvh"], 1, "no such file"),
-        (["export", "text.mp4", "--to", "bvh"], 1, "of another kind"),
-        (["export", "text.mp4"], 2, "--to bvh"),
-        (["export", "text.mp4", "--to", "bvh", "--joint-names", "maya"], 2, "mixamo"),
-        (["models", "burn"], 2, "burn"),
-        (["models", "add", "none.onnx"], 1, "none.onnx"),
-    ],
-)
-def test_mistakes_are_one_paragraph(stages, video, tmp_path, capsys, monkeypatch, words, code, piece):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HMCAP_MODELS", str(tmp_path / "models"))
-    (tmp_path / "text.mp4").write_text("no video at all\n" * 20)
-    (tmp_path / "zero.mp4").touch()
-    (tmp_path / "folder").mkdir()
-    found, _, err = run(capsys, *words)
-    assert found == code
-    assert piece in err
-    check_paragraph(err)
-    assert not (tmp_path / "dance.hmcap").exists()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a folder that root cannot write either")
-def test_an_unwritable_folder_is_found_before_capture(stages, video, capsys):
-    code, out, err = run(capsys, "--video", video, "--out", "/proc/hmcap")
-    assert code == 1
-    assert "capture:" not in out
-    check_paragraph(err)
 
 
 def test_debug_shows_where(capsys):

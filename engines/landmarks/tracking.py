@@ -30,13 +30,13 @@ the left, counted from 0."""
 
 def check_subject(subject: Subject) -> Subject:
     """``subject`` itself, a number in a string turned into an int; raises :class:`UsageError` for anything else."""
-    if isinstance(subject, str) and subject.isdecimal():
+    if isinstance(subject, str) and subject.isdecimal() and len(subject) < 10:
         subject = int(subject)
     if subject in _SUBJECT_WORDS or (isinstance(subject, int) and not isinstance(subject, bool) and subject >= 0):
         return subject
     raise UsageError(
         f"Expected the subject to be one of {', '.join(_SUBJECT_WORDS)} or a number from 0 (counted from the left), "
-        f"found {subject!r}. Try --subject largest"
+        f"found {str(subject)[:60]!r}. Try --subject largest"
     )
 
 

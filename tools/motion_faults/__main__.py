@@ -32,7 +32,7 @@ _HEAD = ("fault", "NaN", "m/frame", "m/s", "root deg", "joint deg", "finger", "m
          "worst m")  # fmt: skip
 
 
-def motion_of(motion: Motion, mode: str, proxies: Sequence[Proxies], camera: Camera) -> list[MotionFrame]:
+def motion_of(motion: Motion, mode: str, proxies: Sequence[Proxies], camera: Camera) -> Sequence[MotionFrame]:
     """The motion of some frames, as a whole take or frame by frame."""
     model, settings = load_body(), SolverSettings()
     if mode == "take":

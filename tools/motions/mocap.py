@@ -17,8 +17,6 @@ the mean body of the model that the file has, which is approximate; the floor is
 """
 
 import csv
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +28,7 @@ from scipy.spatial.transform import Rotation
 from ...models.body import BodyModel, load_body
 from ...models.errors import HmcapError
 from ...models.markers import convert_rest_pose, sole_rig
+from ...models.npz import BadNpz, open_npz
 from ...models.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from ...models.skeleton import JOINT_NAMES, NUM_JOINTS
 
@@ -38,6 +37,9 @@ _LEG_M = {"smplx": 0.79, "smplh": 0.78, "smpl": 0.78}
 _NOT_CLIPS = ("shape.npz", "rest_skeleton.npz")
 _TEST_SETS = ("SSM", "Transitions")
 """AMASS sets that are kept for testing (ProxyCap, supplement 1.4); read off the folder's names without an index."""
+_RATES_HZ = (0.1, 10000.0)
+_LARGEST = 1e4
+"""Radians and metres."""
 _STILL_M_S = 0.15
 """A lowest sole point slower than this stands on the floor."""
 _Z_UP_TO_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
@@ -206,7 +208,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     """poses (T, 55, 3), trans (T, 3), fps, up, model and licence of one file, checked."""
     step = "Give files in AMASS layout, or take this one out of the folder."
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             rate = next((k for k in ("mocap_frame_rate", "mocap_framerate") if k in file.files), None)
             missing = [k for k in ("poses", "trans") if k not in file.files]
             if missing or rate is None:
@@ -215,18 +217,19 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             poses, trans = np.asarray(file["poses"], np.float64), np.asarray(file["trans"], np.float64)
             fps = float(file[rate])
             text = {k: str(file[k]) if k in file.files else "" for k in ("up_axis", "surface_model_type", "licence")}
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise HmcapError(f"Expected a motion clip in {path}, but it cannot be read ({error}). {step}") from error
+    except (BadNpz, OSError) as error:
+        raise HmcapError(f"Expected a motion clip in {path}, but {error}. {step}") from error
     count = poses.shape[0] if poses.ndim else 0
-    if poses.reshape(count, -1).shape[1] not in (165, 156) or trans.shape != (count, 3) or count == 0:
+    if count == 0 or poses.reshape(count, -1).shape[1] not in (165, 156) or trans.shape != (count, 3):
         raise HmcapError(
             f"Expected poses of shape (T, 165) or (T, 156) and trans of shape (T, 3) in {path}, found "
             f"{poses.shape} and {trans.shape}. {step}"
         )
-    if not (np.isfinite(poses).all() and np.isfinite(trans).all() and np.isfinite(fps) and fps > 0):
+    low, high = _RATES_HZ
+    if not (max(np.abs(poses).max(), np.abs(trans).max()) < _LARGEST and low <= fps <= high):
         raise HmcapError(
-            f"Expected finite poses and trans and a positive frame rate in {path}, found NaN, infinity or a rate of "
-            f"{fps:g}. {step}"
+            f"Expected poses and trans that people have, and a frame rate of {low:g} to {high:g}, in {path}, found "
+            f"NaN, infinity, numbers beyond {_LARGEST:g}, or a rate of {fps:g}. {step}"
         )
     up = text["up_axis"].lower() or "z"
     if up not in ("y", "z"):

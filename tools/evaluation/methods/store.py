@@ -36,8 +36,6 @@ import io
 import json
 import math
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -46,6 +44,7 @@ import numpy as np
 
 from ....engines.store import atomic_write
 from ....models.errors import HmcapError
+from ....models.npz import BadNpz, open_npz
 from ..checks import checked
 from ..records import BodyParameters, Case, Motion3D, Prediction
 from ..surface import surface_of
@@ -149,15 +148,12 @@ def read_npz(path: Path, what: str, step: str) -> dict[str, np.ndarray]:
     """Every array of an npz file. Raises HmcapError where there is none, it is damaged, or it holds pickled objects;
     ``what`` was expected, ``step`` says what to type next."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise ValueError("a single array and no npz")
-        with loaded:
+        with open_npz(path) as loaded:
             return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError as error:
         raise HmcapError(f"Expected {what} in {path}, found no such file. {step}") from error
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise HmcapError(f"Expected {what} in {path}, but it cannot be read ({error}). {step}") from error
+    except (BadNpz, OSError) as error:
+        raise HmcapError(f"Expected {what} in {path}, but {error}. {step}") from error
 
 
 def is_brought(path: Path) -> bool:

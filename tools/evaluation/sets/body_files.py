@@ -12,8 +12,6 @@ metres; axis-angle in radians; pelvis = rest pelvis + translation.
 """
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from ....models.errors import HmcapError
+from ....models.npz import BadNpz, open_npz
 from ....models.rotations import axis_angle_to_matrix
 from ....models.skeleton import JOINT_NAMES, NUM_BODY_JOINTS
 from ..surface import topology_name
@@ -252,8 +251,11 @@ def load_body_file(path: Path, kind: str) -> BodyFile:
     first_expression = shapedirs.shape[-1]
     if kind == "smplx":
         first_expression = _SHAPES_2020 if shapedirs.shape[-1] >= _SHAPES_2020 + 100 else min(10, first_expression)
-    means = [np.asarray(raw.get(k, np.zeros(45)), np.float64).reshape(-1) for k in ("hands_meanl", "hands_meanr")]
-    parts = [np.asarray(raw.get(f"hands_components{s}", np.zeros((0, 45))), np.float64) for s in "lr"]
+    try:
+        means = [np.asarray(raw.get(k, np.zeros(45)), np.float64).reshape(-1) for k in ("hands_meanl", "hands_meanr")]
+        parts = [np.asarray(raw.get(f"hands_components{s}", np.zeros((0, 45))), np.float64) for s in "lr"]
+    except (TypeError, ValueError) as error:
+        raise _wrong(path, kind, "numbers in hands_meanl, hands_componentsl, ...", "something else") from error
     if any(m.shape != (45,) for m in means) or any(c.ndim != 2 or c.shape[1] != 45 for c in parts):
         raise _wrong(path, kind, "hands of 45 numbers (hands_meanl, hands_componentsl, ...)", "others")
     return BodyFile(
@@ -294,14 +296,10 @@ _KEYS = (
 
 def _read_npz(path: Path, kind: str) -> Mapping[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise _wrong(path, kind, "named arrays", "a single array")
+        with open_npz(path) as archive:
             return {k: archive[k] for k in _KEYS if k in archive.files}
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise _wrong(
-            path, kind, "an npz of numbers without pickles", f"a file that cannot be read ({error})"
-        ) from error
+    except (BadNpz, OSError) as error:
+        raise _wrong(path, kind, "an npz of numbers without pickles", f"another file: {error}") from error
 
 
 _CHUMPY = ("chumpy.ch.Ch",)

@@ -1,7 +1,5 @@
 """What every loader needs: checked arrays from files, pictures by path alone, cameras, names of joints."""
 
-import zipfile
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 
 from ....models.camera import Camera
 from ....models.errors import HmcapError
+from ....models.npz import BadNpz, open_npz
 from ....models.skeleton import BODY, JOINT_NAMES
 from ....realtime.sources import open_source
 from ....realtime.sources_images import SUFFIXES
@@ -45,10 +44,7 @@ def read_npz(
     naming the file and what is wrong."""
     require_file(file)
     try:
-        data = np.load(file, allow_pickle=False)
-        if not isinstance(data, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array")
-        with data:
+        with open_npz(file) as data:
             missing = [n for n in shapes if n not in data]
             if missing:
                 raise HmcapError(
@@ -56,11 +52,8 @@ def read_npz(
                     f"{', '.join(data) or 'none'}. Take the file as it is published."
                 )
             arrays = {n: np.asarray(data[n]) for n in shapes}
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise HmcapError(
-            f"Expected an npz file at {file}, found one that cannot be read ({str(error)[:150]}). Take the file as "
-            "it is published."
-        ) from error
+    except (BadNpz, OSError) as error:
+        raise HmcapError(f"Expected an npz file at {file}, but {error}. Take the file as it is published.") from error
     check_shapes(file, arrays, shapes)
     return {n: a if n in texts else numeric(file, n, a) for n, a in arrays.items()}
 
