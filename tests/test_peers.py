@@ -3,6 +3,7 @@
 import http
 import socket
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import HTTPError
 from urllib.request import HTTPCookieProcessor, Request, build_opener
@@ -309,3 +310,23 @@ def test_a_guarded_connection_that_was_not_let_in_is_closed_unread():
     connection.connection_lost(None)
     assert aborted == [True]
     assert connection.gate.open == 0
+
+
+def test_the_limits_that_are_promised_are_those_of_the_code():
+    from hmcap.realtime.streams.websocket import MAX_CLIENTS
+    from hmcap.realtime.viewer.guard import LIMITS, MAX_MESSAGE_BYTES
+
+    promised = (Path(__file__).resolve().parents[1] / "SECURITY.md").read_text(encoding="utf-8")
+    both = Limits()
+    assert (LIMITS.connections, LIMITS.opened_per_s) == (both.connections, both.opened_per_s)
+    for words in (
+        f"{both.connections} / {both.per_address}, {MAX_CLIENTS} clients",
+        f"{both.opened_at_once:.0f} at once, then {both.opened_per_s:.0f} a second",
+        f"{both.wrong_token_costs:.0f} connections: {both.opened_per_s / both.wrong_token_costs:.0f} tries a second",
+        f"{both.bytes_at_once / 1024:.0f} KiB at once, then {both.bytes_per_s / 1024:.0f} KiB a second",
+        f"{LIMITS.bytes_at_once / 2**20:.0f} MiB at once, then {LIMITS.bytes_per_s / 1024:.0f} KiB a second",
+        f"{both.messages_at_once:.0f} at once, then {both.messages_per_s:.0f} a second",
+        f"{LIMITS.messages_at_once:,.0f} at once, then {LIMITS.messages_per_s:.0f} a second, of "
+        f"{MAX_MESSAGE_BYTES / 1024:.0f} KiB",
+    ):
+        assert words in promised

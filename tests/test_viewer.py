@@ -501,3 +501,25 @@ def test_stop_in_the_browser_ends_a_capture(open_page):
         assert stopped.wait(WAIT_S)
     finally:
         sink.release()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_browser_with_the_token_sees_the_body_and_asks_nobody_else(open_page):
+    served = Viewer(load_body(), Address("127.0.0.1", 0), "clip", ExportOptions(), moving_take, "a-token-of-the-test")
+    try:
+        served.scene.show(moving_frame(0))
+        page = open_page(served.url)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda opened: asked.append(opened.url))
+        page.goto(f"http://127.0.0.1:{served.port}/")  # the cookie stands for the token from here on
+        page.wait_for_selector("canvas")
+        until = time.monotonic() + WAIT_S
+        while not served.clients or not any(url.startswith("ws://") for url in asked):
+            assert time.monotonic() < until, "the page does not connect"
+            page.wait_for_timeout(100)
+        own = (f"http://127.0.0.1:{served.port}", f"ws://127.0.0.1:{served.port}", "data:", "blob:")
+        assert [url for url in asked if not url.startswith(own)] == []
+    finally:
+        served.close()

@@ -14,6 +14,7 @@ import secrets
 import socket
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
@@ -137,11 +138,12 @@ class WebSocketStream:
     async def _serve(self) -> None:
         # The library says much about clients that come and go wrongly; none of it is about the capture.
         quiet = logging.Logger("hmcap.websocket", logging.CRITICAL + 1)
+        guarded: Any = functools.partial(GuardedConnection, gate=self._gate)  # the library says it wants a class
         self._stop = asyncio.Event()
         async with serve(
             self._client, sock=self._socket, process_request=self._refusal, compression=None, logger=quiet,
             max_size=_MAX_INCOMING, max_queue=4, write_limit=_UNSENT_BYTES, open_timeout=5, close_timeout=1,
-            server_header=None, create_connection=functools.partial(GuardedConnection, gate=self._gate),
+            server_header=None, create_connection=guarded,
         ):  # fmt: skip
             with self._lock:
                 self._loop = asyncio.get_running_loop()
@@ -152,7 +154,7 @@ class WebSocketStream:
                 with self._lock:
                     self._loop = None
 
-    def _refusal(self, connection: GuardedConnection, request: Request) -> Response | None:
+    def _refusal(self, connection: Any, request: Request) -> Response | None:
         """The answer to a client that may not read; None for one that may."""
         if self.token is not None:
             if not knows(self.token, request):
