@@ -132,7 +132,9 @@ def export_take(
     folder = final.parent if out is None else Path(out).expanduser()
     outputs = dataclasses.replace(plan_outputs(final.name.removesuffix(final.suffix), folder, choices), take=final)
     footage = video if video is not None else recorded.header.source
-    outputs.check(path, *([Path(footage)] if Path(footage).is_file() else []), take=not (recorded.solved or recording))
+    # With --out, the disk of the take may be full or read-only: what is exported goes elsewhere.
+    beside = out is None and not (recorded.solved or recording)
+    outputs.check(path, *([Path(footage)] if Path(footage).is_file() else []), take=beside)
     if recording:
         display.say(f"{path.name} is still being recorded; it holds {len(recorded.proxies)} frames so far.")
     else:
