@@ -140,7 +140,9 @@ def export_take(
     if video is None and _asks_for_video(choices):
         footage = named_footage(recorded.header)
     local = is_local_path(str(footage)) and Path(footage).is_file()
-    outputs.check(path, *([Path(footage)] if local else []), take=not (recorded.solved or recording))
+    # With --out, the disk of the take may be full or read-only: what is exported goes elsewhere.
+    beside = out is None and not (recorded.solved or recording)
+    outputs.check(path, *([Path(footage)] if local else []), take=beside)
     if recording:
         display.say(f"{path.name} is still being recorded; it holds {len(recorded.proxies)} frames so far.")
     else:

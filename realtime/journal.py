@@ -276,24 +276,31 @@ def write_take(path: Path, take: Take, motion: Iterable[MotionFrame], report: Ma
     The old file is replaced only once the new one is complete. Returns the take as it now stands on disk.
     """
     new = path.with_name(path.name + ".new")
-    with TakeWriter(new, take.header, ahead=True) as writer:
-        for proxies in take.proxies:
-            writer.add_proxies(proxies)
-        for frame in motion:
-            writer.add_motion(frame, max(1, take.revision + 1))
-        if report is not None:
-            writer.add_report(report)
+    writer = TakeWriter(new, take.header, ahead=True)
     try:
+        with writer:
+            for proxies in take.proxies:
+                writer.add_proxies(proxies)
+            for frame in motion:
+                writer.add_motion(frame, max(1, take.revision + 1))
+            if report is not None:
+                writer.add_report(report)
         os.replace(new, path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
+    except (HmcapError, OSError) as error:
+        # The old file still has everything.
+        with contextlib.suppress(OSError):
+            writer.path.unlink(missing_ok=True)
+        cause = error if isinstance(error, OSError) else error.__cause__
+        raise _cannot_write(path, cause) if isinstance(cause, OSError) else error from error
     sync_folder(path.parent)
     return read_take(path)
 
 
 def _cannot_write(path: Path, error: OSError, kept: bool = False) -> HmcapError:
-    keeps = f" What was captured until then is kept in {path}: hmcap export {path} --to bvh" if kept else ""
+    keeps = (
+        f" What was captured until then is kept in {path}: hmcap export {path} --to bvh --out FOLDER" if kept else ""
+    )
     return HmcapError(
         f"Expected to be able to write {path}; the system said: {error.strerror or error}. Name a folder that exists "
-        f"or can be made, that you may write to and that has room: --out FOLDER.{keeps}"
+        f"or can be made, that you may write to and that has room: --out FOLDER.{keeps if kept else ''}"
     )

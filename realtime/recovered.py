@@ -17,7 +17,7 @@ def _state(take: Take, name: str) -> str:
     if take.recovery.complete:
         return f"{name} is damaged."
     if take.recovery.damaged:
-        return f"{name} was not closed properly, or is damaged; everything in it that is whole is used."
+        return f"{name} is damaged, or was not closed properly; everything in it that is whole is used."
     return f"{name} was not closed: its capture ended before it could be. Everything whole in it is used."
 
 
@@ -26,7 +26,7 @@ def _kept(take: Take) -> str:
     if not take.proxies:
         return f"Recovered: no frame, in {chunks}."
     first, last = take.proxies[0].stamp_s, take.proxies[-1].stamp_s
-    motion = f"the motion of {len(take.motion)} of them" if take.motion else "none with motion yet"
+    motion = f"and the motion of {len(take.motion):,}" if take.motion else "no motion yet"
     return f"Recovered: {_frames(len(take.proxies))} from {first:.2f} s to {last:.2f} s, {motion}, in {chunks}."
 
 

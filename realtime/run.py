@@ -311,7 +311,7 @@ class Run:
 
 def solve_again(take: Take, path: Path, final: Path | None, display: Display, solve: Solve | None) -> Take:
     """A take whose capture was cut off before it was solved: solved now, and written to ``final`` in place of ``path``;
-    to None while it is still being recorded."""
+    to None while it is still being recorded. Where it cannot be written, the solved take is returned all the same."""
     if not any(p.present for p in take.proxies):
         raise HmcapError(
             f"Expected a person in the take {path}; nobody was seen in its {len(take.proxies)} frames. "
@@ -324,7 +324,11 @@ def solve_again(take: Take, path: Path, final: Path | None, display: Display, so
     solved = dataclasses.replace(take, motion=motion, revision=max(1, take.revision + 1))
     if final is None:
         return solved
-    saved = write_take(final, take, motion, summarise(solved).to_dict())
+    try:
+        saved = write_take(final, take, motion, summarise(solved).to_dict())
+    except HmcapError as error:  # a full or read-only disk: the exports may go elsewhere
+        display.say(f"Warning: the solved motion could not be added to the take. {error}")
+        return solved
     if path != final and not is_open(path):  # a capture that began meanwhile
         try:
             path.unlink()

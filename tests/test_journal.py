@@ -91,8 +91,8 @@ def test_the_command_line_says_what_it_recovered(tmp_path, capsys, monkeypatch, 
     assert cli.main(["export", str(part), "--to", "npz"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "a.hmcap.part was not closed" in out
-    assert f"Recovered: {frames} frames from 0.00 s to {(frames - 1) / FPS:.2f} s, the motion of {frames} of" in out
-    assert f"in {len(whole)} whole chunks" in out
+    assert f"Recovered: {frames} frames from 0.00 s to {(frames - 1) / FPS:.2f} s, and the motion of {frames}" in out
+    assert f", in {len(whole)} whole chunks" in out
     assert (f"the last {30 - frames} frames of the footage" in out) == (frames < 30)
     with np.load(tmp_path / "a.npz") as arrays:
         assert len(arrays["poses"]) == frames
