@@ -85,6 +85,8 @@ _SECOND_LOOK_S = 0.5
 """How often a followed body that is half out of view is asked whether it is a hand."""
 _UPRIGHT_LOOK_S = 0.25
 """How often the detector is asked where the head of a person is who is far from upright."""
+_GLANCE_S = 0.25
+"""Away for no longer, the person is whoever is where they were."""
 _CANDIDATES = 3
 """Most people who are measured in one frame to find the one who was lost."""
 _WAIT_S = 0.1
@@ -367,7 +369,9 @@ class LandmarkStage:
         if recent is not None:
             last = reacquire(people, *recent)
             body = None if last is None else self.measure(image, last.roi, times_s)
-            if body is not None and self.track.plausible(body, stamp_s) and self._known.may_be(image, body):
+            # For a moment the place says enough; clothes in a blurred picture would say less.
+            place = recent[1] <= _GLANCE_S
+            if body is not None and self.track.plausible(body, stamp_s) and (place or self._known.may_be(image, body)):
                 return body
             # Better nobody for a moment than a bystander: another person is chosen only when the memory of the last
             # one has faded, or the picture has become another one.
