@@ -294,9 +294,11 @@ class Run:
             # an earlier take of this name shows somebody, perhaps: it stays
             earlier = writer.path.exists()
             path = writer.close(writer.path.with_stem(f"{writer.path.stem}_nobody") if earlier else None)
+            advice = " ".join(self._advice())
             raise HmcapError(
-                f"Expected a person in {self.source.spec}; nobody was found in any of its {stats.frames} frames. "
-                + (" ".join(self._advice()) or "One person, upright and mostly in view, works best.")
+                f"Expected a person in {self.source.spec}; nobody was {'captured' if advice else 'found'} in any of "
+                f"its {stats.frames} frames. "
+                + (advice or "One person, upright and mostly in view, works best.")
                 + f" For another part use --start and --end. The take is kept in {path}."
             )
 

@@ -28,6 +28,7 @@ _FEWEST_IN_VIEW = 3
 _HAND_PRESENCE, _MAYBE_HAND_PRESENCE = 0.85, 0.5
 _HALF_SEEN = 0.85
 _OTHER_CLOTHES, _SURELY_OTHER_CLOTHES = 14.0, 25.0
+_LIGHT_CHANGES_S = 3.0
 _LEARN_EVERY_S = 0.2
 _KNOWN_LOOKS = 4
 _STILL = 0.04
@@ -105,11 +106,16 @@ class KnownPerson:
         distance = self.unlike(image_rgb, body)
         return distance is None or distance < _SURELY_OTHER_CLOTHES
 
-    def most_alike(self, image_rgb: np.ndarray, bodies: Sequence[Body]) -> Body | None:
-        """The body that looks like the person, the most alike of several; None where all are in other clothes."""
-        told = [(math.inf if (d := self.unlike(image_rgb, b)) is None else d, k) for k, b in enumerate(bodies)]
-        distance, best = min((t for t in told if t[0] < _OTHER_CLOTHES), default=(math.inf, -1))
-        return bodies[best] if math.isfinite(distance) else None
+    def most_alike(self, image_rgb: np.ndarray, bodies: Sequence[Body], stamp_s: float) -> Body | None:
+        """The body that looks like the person, the most alike of several; None where all are in other clothes.
+
+        After a while the light may have changed, and more is allowed. A body of which too little is seen to tell comes
+        last, but counts: better somebody who may be the person than a long gap.
+        """
+        most = _OTHER_CLOTHES if stamp_s - self._seen_s < _LIGHT_CHANGES_S else _SURELY_OTHER_CLOTHES
+        told = [(most if (d := self.unlike(image_rgb, b)) is None else d, k) for k, b in enumerate(bodies)]
+        distance, best = min(told, default=(math.inf, -1))
+        return bodies[best] if distance <= most else None
 
 
 def shape_of(body: Body) -> np.ndarray:

@@ -390,7 +390,7 @@ class LandmarkStage:
             return None
         largest = sorted(people, key=lambda p: -p.roi.size_px * p.score)[:_CANDIDATES]
         bodies = [b for p in largest if (b := self._at_first_sight(image, p, times_s)) is not None]
-        found = self._known.most_alike(image, bodies)
+        found = self._known.most_alike(image, bodies, stamp_s)
         if found is None:
             self._waited_s = stamp_s
         return found
