@@ -10,7 +10,9 @@ from hmcap.engines.landmarks.doubts import STRANGER_AFTER_S, PictureWatch, is_ha
 from hmcap.engines.landmarks.geometry import Roi
 from hmcap.engines.landmarks.networks import Detection, Hand
 from hmcap.engines.landmarks.stage import LandmarkStage
-from hmcap.engines.landmarks.tracking import too_few
+from hmcap.engines.landmarks.tracking import body_roi, too_few
+from hmcap.engines.registry import resolve
+from hmcap.realtime.sources import open_source
 from people_scene import BLUE, FPS, RED, Scene, Walker
 
 
@@ -222,3 +224,23 @@ def test_a_cut_begins_with_a_new_choice() -> None:
     another = np.kron(np.random.default_rng(0).integers(0, 255, (9, 16, 3)), np.ones((60, 60, 1))).astype(np.uint8)
     scene.picture = lambda: another  # pyright: ignore[reportAttributeAccessIssue]
     assert scene.followed(0.2) == [1] * 6
+
+
+@pytest.mark.network
+def test_sample_upside_down_is_the_sample_turned_over() -> None:
+    with open_source(resolve("sample"), max_frames=8) as source:
+        frames = [frame.image_rgb for frame in source]
+    grey = np.full_like(frames[0], 120)
+    height, width = grey.shape[:2]
+    upright, turned = LandmarkStage.open(threads=1), LandmarkStage.open(threads=1)
+    for k, image in enumerate([grey, *frames, grey]):
+        over = np.ascontiguousarray(image[::-1, ::-1])
+        one, other = upright.body(image, k, k / 25).body, turned.body(over, k, k / 25).body
+        if image is grey:
+            assert one is None
+            assert other is None
+            continue
+        assert one is not None
+        assert other is not None
+        apart_px = np.linalg.norm(one.xy_px - ((width - 1, height - 1) - other.xy_px), axis=1)
+        assert np.median(apart_px) < 0.03 * body_roi(one).size_px
