@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import cv2
 import numpy as np
@@ -52,6 +52,16 @@ class LandmarkStage(Protocol):
 
     def hands(self, seen: Any) -> Proxies:
         """Proxies of the frame, from what :meth:`body` returned."""
+        ...
+
+
+@runtime_checkable
+class Advises(Protocol):
+    """A landmark stage that has something to tell the user of whom it found."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Sentences; more come while it runs."""
         ...
 
 

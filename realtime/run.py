@@ -26,7 +26,7 @@ from .journal import TakeWriter, read_part, write_take
 from .journal_reading import read_take
 from .live_outputs import open_live_outputs
 from .locks import is_open
-from .loop import CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
+from .loop import Advises, CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
 from .memory import enough_memory
 from .motion import MotionWithFace, Solve, SolverMotion
 from .options import CaptureOptions, options_from_settings
@@ -235,8 +235,13 @@ class Run:
         to_say = ["Stopping: what was captured is kept. Ctrl-C again stops at once."]
         interrupts.ask = loop.stop
         with self.display.stage("capture", self.source.expected_frames) as progress:
+            told = 0
 
             def tick(stats: RunStats) -> None:
+                nonlocal told
+                for text in self._advice()[told:]:
+                    self.warn(text)
+                    told += 1
                 if interrupts.asked and to_say:
                     self.display.say(to_say.pop())
                 note = f"{stats.dropped} dropped" if self.source.live else ""
@@ -289,10 +294,12 @@ class Run:
             # an earlier take of this name shows somebody, perhaps: it stays
             earlier = writer.path.exists()
             path = writer.close(writer.path.with_stem(f"{writer.path.stem}_nobody") if earlier else None)
+            advice = " ".join(self._advice())
             raise HmcapError(
-                f"Expected a person in {self.source.spec}; nobody was found in any of its {stats.frames} frames. "
-                "One person, upright and mostly in view, works best; for another part use --start and --end. The "
-                f"take is kept in {path}."
+                f"Expected a person in {self.source.spec}; nobody was {'captured' if advice else 'found'} in any of "
+                f"its {stats.frames} frames. "
+                + (advice or "One person, upright and mostly in view, works best.")
+                + f" For another part use --start and --end. The take is kept in {path}."
             )
 
     def solve_all(self, proxies: Sequence[Proxies], up_cam: np.ndarray | None = None) -> Sequence[MotionFrame]:
@@ -302,6 +309,10 @@ class Run:
             x, y, z = up_cam.tolist()
             settings = dataclasses.replace(settings, up_cam=(x, y, z))
         return solve_all(proxies, self.camera, settings, self.body, self.solve, self.display)
+
+    def _advice(self) -> list[str]:
+        """What the landmark stage has to tell of whom it found."""
+        return list(self.landmarks.warnings) if isinstance(self.landmarks, Advises) else []
 
     def warn(self, text: str) -> None:
         """Say what went wrong without stopping the run, now and in the report."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+_NEARLY_SQUARE = 1.2
+
 
 @dataclass(frozen=True, slots=True)
 class Roi:
@@ -70,6 +72,18 @@ def roi_from_points(centre_px: np.ndarray, edge_px: np.ndarray, upward: bool = T
     dx, dy = (float(v) for v in np.asarray(edge_px, np.float64) - np.asarray(centre_px, np.float64))
     angle = wrap_angle((math.pi / 2 if upward else -math.pi / 2) - math.atan2(-dy, dx))
     return Roi(float(centre_px[0]), float(centre_px[1]), 2 * math.hypot(dx, dy), angle)
+
+
+def tiles(width_px: int, height_px: int) -> list[Roi]:
+    """Squares of the image's shorter side, half of each over the next, that cover it; none where it is nearly square.
+
+    The detector sees the whole image in 224 pixels and misses people who are small in it, or stand beside a large one.
+    """
+    side, length = min(width_px, height_px), max(width_px, height_px)
+    if length < _NEARLY_SQUARE * side:
+        return []
+    at = np.linspace(side / 2, length - side / 2, 1 + math.ceil(2 * (length - side) / side))
+    return [Roi(x, side / 2, side) if width_px > height_px else Roi(side / 2, x, side) for x in at.tolist()]
 
 
 def crop(image: np.ndarray, roi: Roi, n: int, *, zero_border: bool = False) -> np.ndarray:

@@ -51,3 +51,16 @@ def unlike(a: np.ndarray, b: np.ndarray) -> float | None:
     apart = np.linalg.norm(a - b, axis=1)
     apart = apart[np.isfinite(apart)]
     return float(apart.mean()) if len(apart) >= 2 else None
+
+
+_MEMORY = 20
+
+
+def learnt(mean: np.ndarray, look: np.ndarray, looks: int) -> tuple[np.ndarray, int]:
+    """The running mean of somebody's looks (5, 3) with one more, and how many it counts for: at most the last 20.
+
+    A part that is seen for the first time starts; one that is out of view stays.
+    """
+    looks = min(looks + 1, _MEMORY)
+    mixed = mean + (look - mean) / looks
+    return np.where(np.isnan(mean), look, np.where(np.isnan(look), mean, mixed)), looks

@@ -16,8 +16,8 @@ import numpy as np
 from ...models.errors import UsageError
 from ...models.proxies import BLAZEPOSE_NAMES, Proxies
 from ..base import Engine
-from .geometry import Roi
-from .looks import PARTS, look_of, unlike
+from .geometry import Roi, tiles
+from .looks import PARTS, learnt, look_of, unlike
 from .networks import Body, Detection, thumbnail
 from .sides import OTHER_SIDE
 from .stage import LandmarkStage, Sighting, check_frame, timed
@@ -45,10 +45,8 @@ clothes 14 and more."""
 _DOUBT_FRAMES = 3
 _LOOK_EVERY_S = 0.2
 """How often those are looked for who have been away for longer, or were never seen: it takes as long as a person."""
-_NEARLY_SQUARE = 1.2
 _ALIKE = 0.08
 """Distance of the centres of two regions around one person, in parts of their size (a fifth of a body radius)."""
-_LOOK_MEMORY = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +102,11 @@ class PeopleStage:
         self._others: dict[int, tuple[Proxies, ...]] = {}
         self._looked_s = -math.inf
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know of whom was found."""
+        return self._first.warnings
+
     def __call__(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> tuple[Proxies, ...]:
         """Proxies of every person in the (H, W, 3) uint8 RGB frame ``index``, taken at ``stamp_s`` seconds."""
         return (self.hands(self.body(image_rgb, index, stamp_s)), *self.others(index))
@@ -137,9 +140,7 @@ class PeopleStage:
     ) -> list[Body | None]:
         bodies: list[Body | None] = []
         for person in self._people:
-            track = person.stage.track
-            body = None if track.roi is None else person.stage.measure(image, track.roi, times_s)
-            bodies.append(body if body is not None and track.plausible(body, stamp_s) else None)
+            bodies.append(person.stage.follow(image, stamp_s, times_s))
         looks = [None if body is None else look_of(image, body) for body in bodies]
         for i, j in combinations(range(len(bodies)), 2):
             one, other = bodies[i], bodies[j]
@@ -204,10 +205,7 @@ class PeopleStage:
             others = [b for j, b in enumerate(bodies) if j != k and b is not None]
             if body is None or look is None or person.doubts or any(hips_apart(body, b) < _CLEAR for b in others):
                 continue
-            person.looks = min(person.looks + 1, _LOOK_MEMORY)
-            mixed = person.look + (look - person.look) / person.looks
-            # a part that is seen for the first time starts, one that is out of view stays
-            person.look = np.where(np.isnan(person.look), look, np.where(np.isnan(look), person.look, mixed))
+            person.look, person.looks = learnt(person.look, look, person.looks)
 
     def _look_for(
         self,
@@ -257,6 +255,10 @@ class PeopleStage:
         for k in missing:
             if not self._people[k].known and bodies[k] is None:
                 who = self._newcomer(k, free, (image.shape[1], image.shape[0]))
+                if who is None and not anybody:
+                    self._first.note_too_few(len(free))
+                if who is not None and self._first.is_lone_hand(image, who.body, times_s):
+                    return
                 if who is None:
                     return
                 bodies[k] = who.body
@@ -285,18 +287,6 @@ class PeopleStage:
                 continue
             found.append(_Found(detection, body, look_of(image, body)))
         return found
-
-
-def tiles(width_px: int, height_px: int) -> list[Roi]:
-    """Squares of the image's shorter side, half of each over the next, that cover it; none where it is nearly square.
-
-    The detector sees the whole image in 224 pixels and misses people who are small in it, or stand beside a large one.
-    """
-    side, length = min(width_px, height_px), max(width_px, height_px)
-    if length < _NEARLY_SQUARE * side:
-        return []
-    at = np.linspace(side / 2, length - side / 2, 1 + math.ceil(2 * (length - side) / side))
-    return [Roi(x, side / 2, side) if width_px > height_px else Roi(side / 2, x, side) for x in at.tolist()]
 
 
 def _alike(a: Roi, b: Roi) -> bool:

@@ -67,6 +67,17 @@ def choose_subject(people: Sequence[Detection], image_size_px: tuple[int, int], 
     return max(people, key=weight)
 
 
+def too_few(subject: Subject, in_view: int) -> str:
+    """What to tell the user where ``subject`` asks for more people than are in view; empty where it does not."""
+    if not isinstance(subject, int) or subject < in_view:
+        return ""
+    people = "1 person is" if in_view == 1 else f"{in_view} people are"
+    return (
+        f"--subject {subject} is person {subject + 1} from the left, and {people} in view: nobody is captured until "
+        "so many are. Choose --subject largest, left, right" + (f" or 0 to {in_view - 1}." if in_view > 1 else " or 0.")
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     roi: Roi
