@@ -228,8 +228,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     low, high = _RATES_HZ
     if not (max(np.abs(poses).max(), np.abs(trans).max()) < _LARGEST and low <= fps <= high):
         raise HmcapError(
-            f"Expected poses and trans that people have, and a frame rate of {low:g} to {high:g}, in {path}, found NaN, "
-            f"infinity, numbers beyond {_LARGEST:g}, or a rate of {fps:g}. {step}"
+            f"Expected poses and trans that people have, and a frame rate of {low:g} to {high:g}, in {path}, found "
+            f"NaN, infinity, numbers beyond {_LARGEST:g}, or a rate of {fps:g}. {step}"
         )
     up = text["up_axis"].lower() or "z"
     if up not in ("y", "z"):
