@@ -95,7 +95,10 @@ def with_outputs(model: Any, outputs: tuple[int, ...], name: str) -> Any:
 def convert_file(source: Path, out: Path) -> Path:
     """Write the ONNX form of a ``.tflite`` file to ``out`` and return it. Raises :class:`HmcapError`."""
     if source.suffix.lower() != ".tflite":
-        raise UsageError(f"Expected a .tflite network to convert, found {source}. Use an .onnx file as it is.")
+        raise UsageError(
+            f"Expected a .tflite network to convert, found {source}. An .onnx file is used as it is: "
+            "hmcap models add FILE"
+        )
     if out.suffix.lower() != ".onnx":
         raise UsageError(f"Expected an output file that ends in .onnx, found {out}.")
     model = tflite_file_to_onnx(source)

@@ -119,6 +119,7 @@ def _read(path: str) -> dict[str, np.ndarray]:
             for key in _OPTIONAL:
                 if key in archive.files:
                     arrays[key] = archive[key]
+                    arrays[key].tolist()  # text of characters that do not exist fails here
             # 20 million zeros need not be unpacked to know that they are zero.
             skip = "posedirs_are_zero" in archive.files and bool(archive["posedirs_are_zero"])
             num_vertices = len(arrays["v_template"]) if arrays["v_template"].ndim else 0
@@ -163,6 +164,9 @@ def _check(path: str, arrays: dict[str, np.ndarray]) -> None:
     for key in ("v_template", "shapedirs", "J_regressor", "weights", "hands_meanl", "hands_meanr"):
         if arrays[key].dtype.kind != "f" or not float(np.abs(arrays[key]).max(initial=0)) < _LARGEST:
             raise bad(f"finite numbers in {key}", f"{arrays[key].dtype} with NaN, infinity or more than a million")
+    names = arrays.get("expression_names")
+    if names is not None and names.ndim != 1:
+        raise bad("a list of expression_names", names.shape)
     posedirs = arrays["posedirs"]
     if posedirs.dtype.kind not in "fiu" or (posedirs.dtype.kind == "f" and not np.isfinite(posedirs).all()):
         raise bad("finite numbers in posedirs", f"{posedirs.dtype}, or NaN or infinity")

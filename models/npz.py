@@ -28,9 +28,10 @@ _PICKLES = "it is no npz, or holds Python pickles, which are never loaded here b
 _UNREADABLE = (
     ValueError, OSError, EOFError, KeyError, IndexError, TypeError, AttributeError, SyntaxError, OverflowError,
     MemoryError, RuntimeError, RecursionError, zipfile.BadZipFile, zlib.error, struct.error,
-    tokenize.TokenError,
+    tokenize.TokenError, SystemError,
 )  # fmt: skip
-"""What zipfile and numpy raise on altered bytes; NotImplementedError is a RuntimeError."""
+"""What zipfile and numpy raise on altered bytes: SystemError for text of impossible characters; NotImplementedError is
+a RuntimeError."""
 
 
 class BadNpz(ValueError):

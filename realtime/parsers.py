@@ -35,6 +35,7 @@ class Parser(argparse.ArgumentParser):
             known = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
             near = difflib.get_close_matches(unknown.split("=")[0], known, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
+        message = message if len(message) < 600 else f"{message[:600]} ..."
         raise UsageError(f"{message[:1].upper()}{message[1:]}.{hint} See: {self.prog} --help")
 
 

@@ -117,6 +117,10 @@ def body(raw: dict[str, bytes] | None = None, **changes) -> bytes:
     return file.getvalue()
 
 
+def impossible_text() -> np.ndarray:
+    return np.frombuffer(b"\xff" * 4, "<u4").view("<U1")[0:1].reshape(())
+
+
 def clip(**changes) -> bytes:
     file = io.BytesIO()
     np.savez(file, **({"poses": np.zeros((3, 165)), "trans": np.zeros((3, 3)), "mocap_frame_rate": 30.0} | changes))
@@ -150,6 +154,9 @@ ONCE_BAD = {
         "body",
         lambda: body(posedirs_are_zero=np.array(False), posedirs=np.full((4, 3, 486), "a")),
     ),
+    "names that are no list": ("body", lambda: body(expression_names=np.array("a"))),
+    "characters that do not exist": ("body", lambda: body(provenance=impossible_text())),
+    "an axis of them": ("motion-clip", lambda: clip(up_axis=impossible_text())),
     "a provenance that is no JSON": ("body", lambda: body(provenance=np.array("{"))),
     "numbers beyond float32": ("body", lambda: body(v_template=np.full((4, 3), 1e200))),
     "a size that is a map": ("calibration", lambda: seeds.calibrations()[3].replace(b"[64, 48]", b"{x = 1}")),

@@ -99,8 +99,12 @@ class Timeline:
             return values[self.nearest()]
         parts = []
         for rows, ticks in zip(self.rows, self.ticks, strict=True):
+            last = ticks.stop - ticks.start - 1
+            if last == 0:  # a frame by itself between two pauses: nothing to interpolate
+                parts.append(np.repeat(values[ticks], rows.stop - rows.start, axis=0))
+                continue
             places = (self.stamps_s[rows] - self.ticks_s[ticks.start]) / self.period_s
-            parts.append(interpolate(np.clip(places, 0, ticks.stop - ticks.start - 1), values[ticks]))
+            parts.append(interpolate(np.clip(places, 0, last), values[ticks]))
         return np.concatenate(parts)
 
 

@@ -1,4 +1,4 @@
-"""Fuzzing of one reader in a process of its own, started by ``campaign``: ``one READER FOLDER SECONDS SEED``.
+"""Fuzzing of one reader in a process of its own, started by ``campaign``: ``one READER FOLDER SECONDS SEED WORK``.
 
 Crashes of Python are caught, written down and passed over; what kills the process is seen from outside.
 """
@@ -6,11 +6,9 @@ Crashes of Python are caught, written down and passed over; what kills the proce
 import hashlib
 import importlib
 import json
-import os
 import random
 import resource
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,8 +43,7 @@ def main() -> None:
         lines = ('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in reader.words)
         (folder / "words").write_text("".join(lines))
         options.append(f"-dict={folder / 'words'}")
-    # In memory where there is such a place: most readers take a path.
-    work = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else folder))
+    work = Path(sys.argv[5])
     seen: set[str] = set()
     state = {"limited": False, "peak": 0}
 

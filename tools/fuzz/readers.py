@@ -173,7 +173,7 @@ def _typed(data: bytes, folder: Path) -> object:
     capture, export = _parsers()
     words = [word for word in _words(data) if not word.startswith(("--body", "--calib", "--hand"))]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):  # --help and --version end it
-        if words[0] == "export":
+        if words[:1] == ["export"]:
             options = vars(export.parse_args(words[1:]))
             parse_formats(options.get("to", ()))
             kept = ("joint_names", "t_pose_frame", "up", "fps", "trim", "smooth", "lock_feet")
