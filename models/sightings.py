@@ -88,7 +88,7 @@ class _Body:
         a, b = before.points_px[both], self.points_px[both] * (before.size_px / self.size_px)
         size = max(float((a.max(0) - a.min(0)).max()), 1e-6)
         way = np.minimum(np.sqrt(((b - a) ** 2).sum(-1)) / size, _FAR)
-        return float(way.sum()) / count > max(_LEAP, _LEAP_PER_S * step_s)
+        return bool(float(way.sum()) / count > max(_LEAP, _LEAP_PER_S * step_s))
 
 
 class SightingGate:
