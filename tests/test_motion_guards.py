@@ -261,7 +261,9 @@ def anything(draw):
     return out
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(anything())
 def test_any_numbers_give_motion(network, proxies):
     stage = LiveMotion(CAMERA, network)
