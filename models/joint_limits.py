@@ -1,11 +1,10 @@
-"""How far joints go: every motion that leaves is within it.
+"""How far joints go: what the networks and the solver give is brought within it.
 
-Ranges of motion after the tables of the American Academy of Orthopaedic Surgeons, Norkin and White (Measurement of
-Joint Motion) and Kapandji (The Physiology of the Joints), widened to what motion capture of dancers, acrobats and
-fighters shows, since axis-angle components mix flexion with rotation and one joint of this body may stand for several
-vertebrae. Hips and shoulders are left free but for their axial rotation with the limb at rest: what they reach in any
+Ranges of motion in the spirit of the tables of Norkin and White (Measurement of Joint Motion) and Kapandji (The
+Physiology of the Joints), widened to what motion capture shows, since axis-angle components mix flexion with rotation
+and one joint of this body may stand for several vertebrae. Hips and shoulders are free: what they reach in any
 direction exceeds what a box can say. Within its range a rotation is not touched; beyond, it approaches a stop ten
-degrees further smoothly.
+degrees further smoothly. Feet that are set down afterwards may turn an ankle beyond it again.
 """
 
 from functools import cache

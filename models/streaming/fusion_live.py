@@ -117,7 +117,7 @@ class LiveWorld:
         self._feet_before: tuple[np.ndarray, np.ndarray] | None = None
         self._quiet: tuple[np.ndarray, np.ndarray] | None = None
         self._still = LiveStillFeet()
-        self._gate, self._smooth = TurnGate(), LiveRotations(self._settings)
+        self._gate, self._smooth, self._flips = TurnGate(), LiveRotations(self._settings), False
 
     def push(self, estimate: Estimate, observed: Observed) -> WorldTrack:
         """The world of one frame: T = 1 in everything. Frames come in order, those without a person included."""
@@ -170,8 +170,11 @@ class LiveWorld:
         hands = np.array([[s.push(bool(v)) for s, v in zip(self._hands, hands_seen(observed)[0], strict=True)]])
         share = np.array([[s.push(bool(v)) for s, v in zip(self._legs, legs_seen(observed)[0], strict=True)]])
         R = np.concatenate([np.asarray(estimate.R_cam_root, np.float64)[:, None], estimate.R_local], axis=1)
-        R, late = self._gate.push(limited_rotations(R)[0], 1 / RATE_HZ)
-        if late[TORSO]:  # a foot that stands would be wrung by a body that turns so fast
+        given = limited_rotations(R)[0]
+        R, late = self._gate.push(given, 1 / RATE_HZ)
+        # a body turned to its other side: a foot that went on standing would be wrung
+        self._flips = bool(late[TORSO]) and (self._flips or float((given[0] * R[0]).sum()) < 1)
+        if self._flips:
             self._feet = LiveFeet(self._settings)
         R = self._smooth.push(R)[None]
         estimate = replace(estimate, R_cam_root=R[:, 0])

@@ -49,7 +49,7 @@ def _xy(p: Proxies, xy: np.ndarray) -> Proxies:
 
 
 def _middle(p: Proxies) -> np.ndarray:
-    seen = p.confidence > 0
+    seen = (p.confidence > 0) & (np.arange(NUM_PROXIES) < 25)  # hands come and go
     return p.xy_px[seen].mean(0) if seen.any() else np.array(p.image_size_px, np.float32) / 2
 
 
@@ -107,9 +107,7 @@ def sides_every_other(p: Proxies, k: int, rng: np.random.Generator) -> Proxies:
 def bystander(p: Proxies, k: int, rng: np.random.Generator) -> Proxies:
     """The person is somewhere else in the picture, and smaller."""
     w, h = p.image_size_px
-    middle = _middle(p)
-    to = np.array([0.85 * w if middle[0] < w / 2 else 0.15 * w, 0.55 * h])
-    return _xy(p, (p.xy_px - middle) * 0.45 + to)
+    return _xy(p, (p.xy_px - _middle(p)) * 0.45 + np.array([0.12 * w, 0.55 * h]))
 
 
 def near_bystander(p: Proxies, k: int, rng: np.random.Generator) -> Proxies:
