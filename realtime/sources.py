@@ -6,6 +6,7 @@ from pathlib import Path
 from ..models.errors import HmcapError, UsageError
 from .frames import DEFAULT_FPS, Frame, Source, SourceMetadata, Window
 from .sources_images import ImageFolderSource
+from .sources_stream import open_url
 from .sources_video import VideoSource
 from .sources_webcam import WebcamSource
 
@@ -45,7 +46,7 @@ def open_source(
     url = _URL.match(text)
     if url:
         _refuse_fps(fps, text)
-        return VideoSource.from_url(text, url[1].lower(), window)
+        return open_url(text, url[1].lower(), window)
     path = Path(text).expanduser()
     if text in SAMPLES and not path.exists():
         _refuse_fps(fps, text)

@@ -4,6 +4,7 @@ import functools
 import itertools
 import struct
 import threading
+import time
 from fractions import Fraction
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -387,10 +388,10 @@ def test_damaged_exif_is_no_focal_length(tmp_path, tiff):
 
 
 class FakeCamera:
-    """Stands in for cv2.VideoCapture; camera 2 gives eight frames."""
+    """Stands in for cv2.VideoCapture; camera 2 gives pictures."""
 
     def __init__(self, index):
-        self.index, self.left, self.released = index, 9, False
+        self.index, self.released = index, False
 
     def isOpened(self):
         return self.index == 2
@@ -402,8 +403,8 @@ class FakeCamera:
         return 0.0
 
     def read(self):
-        self.left -= 1
-        return (True, np.full((24, 32, 3), (1, 2, 3), np.uint8)) if self.left >= 0 else (False, None)
+        time.sleep(0.002)
+        return True, np.full((24, 32, 3), (1, 2, 3), np.uint8)
 
     def release(self):
         self.released = True
@@ -411,16 +412,16 @@ class FakeCamera:
 
 def test_a_webcam_is_stamped_by_the_clock_and_turned_to_rgb(monkeypatch):
     monkeypatch.setattr(sources_webcam.cv2, "VideoCapture", FakeCamera)
-    frames, source = read(2)
+    frames, source = read(2, max_frames=8)
     assert source.live
     assert source.spec == "webcam:2"
     assert source.fps == 30
     assert source.frame_count is None
-    assert [f.index for f in frames] == list(range(8))
-    assert frames[0].stamp_s == 0
+    assert len(frames) == 8
+    assert frames[0].index == frames[0].stamp_s == 0
     assert frames[0].image_rgb[0, 0].tolist() == [3, 2, 1]
-    assert "stopped giving pictures" in source.warnings[0]
-    assert all(b.stamp_s > a.stamp_s for a, b in itertools.pairwise(frames))
+    assert source.warnings == []
+    assert all(b.stamp_s > a.stamp_s and b.index > a.index for a, b in itertools.pairwise(frames))
 
 
 def test_camera_99_lists_those_that_work(monkeypatch):
