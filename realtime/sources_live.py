@@ -183,9 +183,8 @@ class LiveSource(Source):
             self._size = width, height
             if (width, height) != first:
                 bars = "" if same_shape(width, height, *first) else ", with black bars"
-                self._news.append(
-                    f"{self.name} now gives {width}x{height} pictures; they are scaled into {first[0]}x{first[1]}{bars}."
-                )
+                scaled = f"they are scaled into {first[0]}x{first[1]}{bars}"
+                self._news.append(f"{self.name} now gives {width}x{height} pictures; {scaled}.")
         frame = Frame(self._count, stamp_s, fitted(picture.image_rgb, *first))
         self._count += 1
         return frame
@@ -201,8 +200,8 @@ class LiveSource(Source):
             if not self._lost:
                 self._lost = True
                 self._news.append(
-                    f"{self.name} is lost ({why}): trying again for {GIVE_UP_S:.0f} s. Ctrl-C ends the capture and keeps "
-                    "what there is."
+                    f"{self.name} is lost ({why}): trying again for {GIVE_UP_S:.0f} s. Ctrl-C ends the capture and "
+                    "keeps what there is."
                 )
 
     def _back(self) -> None:

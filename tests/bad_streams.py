@@ -14,6 +14,8 @@ import av
 import numpy as np
 
 _PACKET = 188
+LIVE_HEAD = b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n"
+"""What HTTP says before a stream that has no length."""
 
 
 def transport_stream(
@@ -40,10 +42,11 @@ def transport_stream(
 
 @dataclass(frozen=True)
 class Send:
-    """Send these bytes evenly over so many seconds."""
+    """Send these bytes evenly over so many seconds; the rest is left out once ``until`` is set."""
 
     data: bytes
     seconds: float = 0.0
+    until: threading.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,10 @@ class BadServer:
     A script that is None refuses one client. Use it in a ``with`` block.
     """
 
-    def __init__(self, *scripts: Sequence[Send | Stall | Reset] | None, http: bool = True) -> None:
-        self._scripts, self._http = scripts, http
+    def __init__(
+        self, *scripts: Sequence[Send | Stall | Reset] | None, http: bool = True, head: bytes = LIVE_HEAD
+    ) -> None:
+        self._scripts, self._http, self._head = scripts, http, head
         self._closing = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.clients = 0
@@ -95,7 +100,7 @@ class BadServer:
             try:
                 if script is not None and self._http:
                     client.recv(65536)
-                    client.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n")
+                    client.sendall(self._head)
                 for step in script or ():
                     if isinstance(step, Send):
                         self._send(client, step)
@@ -111,7 +116,7 @@ class BadServer:
         began = time.monotonic()
         for place in range(0, len(step.data), 7 * _PACKET):
             due = began + step.seconds * place / max(1, len(step.data))
-            if self._closing.wait(max(0.0, due - time.monotonic())):
+            if self._closing.wait(max(0.0, due - time.monotonic())) or (step.until and step.until.is_set()):
                 return
             client.sendall(step.data[place : place + 7 * _PACKET])
 
