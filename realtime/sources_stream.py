@@ -57,7 +57,7 @@ def _open(url: str, scheme: str, timeout_s: float, *, live: bool) -> InputContai
     """Raises ``HmcapError`` where there is nothing that can be opened."""
     options = {"protocol_whitelist": _NETWORK_PROTOCOLS}
     if scheme in FILE_SCHEMES:  # of a file whose server hangs up in the middle, ask for the rest
-        options |= {"reconnect": "1", "reconnect_delay_max": "4"}
+        options |= {"reconnect": "1", "reconnect_delay_max": "2"}
     if scheme in ("rtsp", "rtsps"):
         options["rtsp_transport"] = "tcp"
     if scheme in LIVE_SCHEMES:

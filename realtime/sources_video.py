@@ -67,9 +67,9 @@ class VideoSource(Source):
             )
         if stamps.leaps:
             ahead = f", {stamps.closed_s:.0f} s of it ahead" if stamps.closed_s else ""
+            times = "once" if stamps.leaps == 1 else f"{stamps.leaps} times"
             self.warnings.append(
-                f"The clock of {self.name} leapt {stamps.leaps} times{ahead}; the frames after a leap follow the one "
-                "before it."
+                f"The clock of {self.name} leapt {times}{ahead}; the frames after a leap follow the one before it."
             )
         if self._resized:
             text = f"{self._resized} frames of {self.name} had another size and were scaled to the first one"

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from ..models.camera import Camera
@@ -16,6 +17,7 @@ from .codec import MAX_SIDE_PX, camera_from_dict, camera_to_dict
 FORMAT_VERSION = 1
 """Version of the take format; a reader refuses a newer one."""
 SUFFIX = ".hmcap"
+_AWAY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,10 @@ def _bad_header(what: str) -> HmcapError:
 
 
 def with_measured_fps(header: TakeHeader, stamps_s: list[float]) -> TakeHeader:
-    """The header with the frame rate that these stamps really have; unchanged below two frames."""
-    if len(stamps_s) < 2 or stamps_s[-1] <= stamps_s[0]:
+    """The header with the frame rate that these stamps really have, but for times of ``_AWAY_S`` and more in which the
+    source was away; unchanged below two frames."""
+    steps_s = [b - a for a, b in pairwise(stamps_s)]
+    near_s = [s for s in steps_s if s < _AWAY_S] or steps_s
+    if not sum(near_s) > 0:
         return header
-    return dataclasses.replace(header, fps=(len(stamps_s) - 1) / (stamps_s[-1] - stamps_s[0]))
+    return dataclasses.replace(header, fps=len(near_s) / sum(near_s))

@@ -1,4 +1,4 @@
-"""Live sources that fail: a camera pulled out, or one that hangs; a stream that stalls, hangs up, changes, sends noise."""
+"""Live sources that fail: a camera pulled out or hanging; a stream that stalls, hangs up, changes, sends noise."""
 
 import itertools
 import os
@@ -247,7 +247,6 @@ _CHILD = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from test_cli import Landmarks, stand
-from hmcap.realtime import sources_stream
 from hmcap.realtime.capture import capture_video
 from hmcap.realtime.run import Parts
 
@@ -259,7 +258,6 @@ class Seeing(Landmarks):
 def solve(proxies, camera, **_):
     return stand(proxies, camera)
 
-sources_stream.LIVE_TIMEOUT_S = 1.0
 result = capture_video(sys.argv[1], show=True, parts=Parts(Seeing(), None, solve), out=sys.argv[3])
 print("take", result.take, result.interrupted, flush=True)
 """
@@ -267,21 +265,22 @@ print("take", result.take, result.interrupted, flush=True)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
 def test_ctrl_c_while_a_stream_is_away_keeps_the_take(tmp_path):
-    stall = threading.Event()
-    script = [Send(transport_stream(1800, shade=100), 60.0, stall), Stall(HANG_S)]
+    away = threading.Event()
+    script = [Send(transport_stream(60, shade=100), 2.0, away), Reset()]
     words = [sys.executable, "-u", "-c", _CHILD]
-    with BadServer(script, *[[Stall(HANG_S)]] * 9, http=False) as server:
+    # It breaks off again and again, however long the child takes to begin, and for good once a frame was seen.
+    with BadServer(*[script] * 500, http=False) as server:
         child = subprocess.Popen(
             [*words, server.url, os.path.dirname(__file__), str(tmp_path)], stdout=subprocess.PIPE, text=True
         )
         assert child.stdout is not None
         for line in child.stdout:
             if line.startswith("seen"):
-                stall.set()
-            if "is lost" in line:
+                away.set()
+            if away.is_set() and "is lost" in line:
                 break
         child.send_signal(signal.SIGINT)
-        rest, _ = child.communicate(timeout=HANG_S)
+        rest, _ = child.communicate(timeout=3 * HANG_S)
     assert child.returncode == 0, rest
     assert "Stopping: what was captured is kept" in rest
     assert f"take {tmp_path / 'live.hmcap'} True" in rest
