@@ -117,15 +117,12 @@ class Source(ABC):
     def __iter__(self) -> Iterator[Frame]:
         given = 0
         for frame in self._frames():
-            if self._interrupted:
-                return
             if self.window.end_s is not None and frame.stamp_s >= self.window.end_s:
                 return
-            if frame.stamp_s < self.window.start_s:
-                continue
-            yield frame
-            given += 1
-            if given == self.window.max_frames:
+            if frame.stamp_s >= self.window.start_s:
+                yield frame  # also one that an interruption found on its way: it was captured
+                given += 1
+            if given == self.window.max_frames or self._interrupted:
                 return
 
     def __enter__(self) -> "Source":
