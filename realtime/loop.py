@@ -155,6 +155,7 @@ class CaptureLoop:
     def stop(self) -> None:
         """Stop capturing; what was captured still passes every stage. Safe from signal handlers and other threads."""
         self._stopping = True
+        self._source.interrupt()
 
     def stats(self) -> RunStats:
         """Counts so far."""

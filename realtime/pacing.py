@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 
 from .frames import Frame, Source
 
+_NAP_S = 0.2
+
 
 class Paced(Source):
     """A source whose frames come no sooner than their stamps say. Nothing is dropped: a machine that is too slow falls
@@ -28,9 +30,20 @@ class Paced(Source):
             # A frame that is late moves all that follow, so that none of them has to catch up.
             now_s = self._clock() - frame.stamp_s
             due_s = now_s if due_s is None else max(due_s, now_s)
-            if due_s > now_s:
-                self._sleep(due_s - now_s)
+            left_s = due_s - now_s
+            while left_s > 0 and not self._interrupted:
+                self._sleep(min(left_s, _NAP_S))
+                left_s -= _NAP_S
             yield frame
+
+    def interrupt(self) -> None:
+        """End soon, also in the middle of a long pause."""
+        super().interrupt()
+        self._source.interrupt()
+
+    def news(self) -> list[str]:
+        """What happened to the source."""
+        return self._source.news()
 
     def close(self) -> None:
         """Release the source."""

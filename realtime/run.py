@@ -122,7 +122,8 @@ class Run:
         record = self._recorded if self.choices.people == 1 else partial(record_people, self)
         if not self.live_outputs:
             return record([], None)
-        self.source = Paced(self.source)
+        if not self.source.live:  # which plays at its own rate anyhow
+            self.source = Paced(self.source)
         return record(self.live_outputs, self._live_motion())
 
     def live(self, window: bool, plan: Callable[[], Outputs]) -> CaptureResult:
@@ -244,6 +245,8 @@ class Run:
                     told += 1
                 if interrupts.asked and to_say:
                     self.display.say(to_say.pop())
+                for text in self.source.news():
+                    self.display.say(text)
                 note = f"{stats.dropped} dropped" if self.source.live else ""
                 progress.update(stats.frames, note=note)
                 if watch is not None and watch(stats):

@@ -7,6 +7,7 @@ from ..models.errors import HmcapError, UsageError
 from ..models.paths import user_path
 from .frames import DEFAULT_FPS, Frame, Source, SourceMetadata, Window
 from .sources_images import ImageFolderSource
+from .sources_stream import open_url
 from .sources_video import VideoSource
 from .sources_webcam import WebcamSource
 
@@ -46,7 +47,7 @@ def open_source(
     url = _URL.match(text)
     if url:
         _refuse_fps(fps, text)
-        return VideoSource.from_url(text, url[1].lower(), window)
+        return open_url(text, url[1].lower(), window)
     path = user_path(text)
     if text in SAMPLES and not path.exists():
         _refuse_fps(fps, text)
