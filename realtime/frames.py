@@ -83,6 +83,11 @@ class Source(ABC):
         self.live = False
         self.frame_count = None
         self.fps = DEFAULT_FPS
+        self.interrupted = False
+
+    def interrupt(self) -> None:
+        """Ask the source to end soon. Safe from any thread; the iteration then ends without an error."""
+        self.interrupted = True
 
     @abstractmethod
     def _frames(self) -> Iterator[Frame]:

@@ -32,6 +32,11 @@ class Paced(Source):
                 self._sleep(due_s - now_s)
             yield frame
 
+    def interrupt(self) -> None:
+        """Ask the source to end soon."""
+        super().interrupt()
+        self._source.interrupt()
+
     def close(self) -> None:
         """Release the source."""
         self._source.close()

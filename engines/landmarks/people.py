@@ -104,6 +104,11 @@ class PeopleStage:
         self._others: dict[int, tuple[Proxies, ...]] = {}
         self._looked_s = -math.inf
 
+    def close(self) -> None:
+        """End the threads of all; it must not be used any more."""
+        for person in self._people:
+            person.stage.close()
+
     def __call__(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> tuple[Proxies, ...]:
         """Proxies of every person in the (H, W, 3) uint8 RGB frame ``index``, taken at ``stamp_s`` seconds."""
         return (self.hands(self.body(image_rgb, index, stamp_s)), *self.others(index))

@@ -116,8 +116,8 @@ class LandmarkStage:
         self._body = body or BodyNetwork(self.engines["pose_landmark"])
         pair = HandPairNetwork(self.engines[HAND_PAIR]) if hand is None and HAND_PAIR in self.engines else None
         one = hand or HandNetwork(self.engines["hand_landmark"])
-        helper = ThreadPoolExecutor(1, "hmcap-hand") if side_by_side else None
-        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), one, pair, helper)
+        self._helper = ThreadPoolExecutor(1, "hmcap-hand") if side_by_side else None
+        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), one, pair, self._helper)
         with_face = FACE_MODELS.keys() <= self.engines.keys()
         self._face = FaceReader(*(self.engines[m] for m in FACE_MODELS)) if with_face else None
         # The hands of a frame take about as long: beside them, the face costs no time where a core is free.
@@ -192,6 +192,12 @@ class LandmarkStage:
     def another(self) -> "LandmarkStage":
         """A stage on the same networks that follows a person of its own."""
         return self._again()
+
+    def close(self) -> None:
+        """End its threads; it must not be used any more."""
+        for helper in (self._helper, self._beside):
+            if helper is not None:
+                helper.shutdown(cancel_futures=True)
 
     def reset(self) -> None:
         """Forget the person: the next frame starts with a detection."""
