@@ -34,8 +34,8 @@ def capture_video(
     the landmarks and journals them; pass 2 solves the whole take; then the exports are written. Ctrl-C during pass 1
     ends it early and goes on with what was captured; a second one, or SIGTERM at any time, raises ``KeyboardInterrupt``
     and leaves a take that ``export_take`` can still solve. ``show`` prints progress and report. ``serve`` keeps a
-    viewer open on the finished take until Ctrl-C, unless Ctrl-C ended the capture. Raises ``HmcapError``; where only the take
-    had to move to another folder, or an output failed, once everything else is written.
+    viewer open on the finished take until Ctrl-C, unless Ctrl-C ended the capture. Raises ``HmcapError``; where only
+    the take had to move to another folder, or an output failed, once everything else is written.
     """
     choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
     with _opened(video, choices) as (source, runs):

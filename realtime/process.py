@@ -36,13 +36,14 @@ class Process:
         threading.Thread(target=self._watch, name="signals", daemon=True).start()
 
     def finish(self, code: int) -> int:
-        """The exit code is settled: no signal changes it any more. Does not return where a thread is still held in a
-        driver: it would crash in the interpreter's last moments."""
+        """The exit code is settled: no signal changes it any more. Does not return where a signal ended what ran, as
+        libraries may take seconds over their own ends; nor where a thread is still held in a driver, which would crash
+        in the interpreter's last moments."""
         self._code = code
         for number in _OURS:
             signal.signal(number, signal.SIG_IGN)
         _flush()
-        if any(t.name.startswith("hmcap-") for t in threading.enumerate()):
+        if ends_with() is not None or any(t.name.startswith("hmcap-") for t in threading.enumerate()):
             os._exit(code)
         return code
 

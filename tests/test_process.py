@@ -1,6 +1,6 @@
 """The whole command as a process: signals at every stage, what fails beside the capture, and what is left behind.
 
-No time is asserted. The limits on waiting are there so that a run that hangs fails; whatever is printed and kept counts.
+No time is asserted: the limits on waiting are there so that a run that hangs fails. What is printed and kept counts.
 """
 
 import os
@@ -72,8 +72,7 @@ if mode == "export long":
     def slow(ready, path):
         print("exporting", flush=True)
         time.sleep(120)
-    outputs.EXPORTERS["npz"] = SimpleNamespace(
-        export=slow, suffix=".npz", files=exporter.files, check=exporter.check, name="npz")
+    outputs.EXPORTERS["npz"] = dataclasses.replace(exporter, export=slow)
 if mode == "source hangs":
     frames = sources_images.ImageFolderSource._frames
     def hanging(self):
@@ -86,8 +85,9 @@ if mode == "source hangs":
 if mode == "disk full":
     message = journal.TakeWriter._message
     def full(self, topic, index, stamp_s, data):
-        if index == 50 and "full" in str(self.path):
-            raise self._gave_up(OSError(28, "No space left on device"))
+        if index == 50 and self.path.parent.name == "full":
+            error = OSError(28, "No space left on device")
+            raise self._gave_up(error) from error
         message(self, topic, index, stamp_s, data)
     journal.TakeWriter._message = full
 if mode == "sink fails":
@@ -165,11 +165,10 @@ class Child:
 INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
-@pytest.mark.parametrize("after_s", [0.0, random.Random(1).uniform(0.05, 0.8)])
-def test_the_first_ctrl_c_ends_the_capture_and_everything_is_written(clip, tmp_path, after_s):
+def test_the_first_ctrl_c_ends_the_capture_and_everything_is_written(clip, tmp_path):
     child = Child(clip, tmp_path, "")
     child.until("capturing")
-    time.sleep(after_s)
+    time.sleep(random.uniform(0, 0.8))
     child.send(INT)
     assert child.ends() == (0, "")
     assert "Ctrl-C again stops at once" in child.said
@@ -182,14 +181,11 @@ def test_the_first_ctrl_c_ends_the_capture_and_everything_is_written(clip, tmp_p
     ("mode", "word", "signals", "code"),
     [
         ("", "capturing", [INT, INT], 130),
-        ("", "capturing", [TERM], 143),
         ("", "capturing", [TERM, TERM, TERM], 143),
-        ("", "capturing", [HUP, TERM], 129),
-        ("solve long", "solving", [INT], 130),
-        ("solve long", "solving", [TERM, INT], 143),
+        ("", "capturing", [HUP], 129),
+        ("solve long", "solving", [INT, TERM], 130),
         ("solve held", "solving", [TERM], 143),
-        ("export long", "exporting", [INT], 130),
-        ("export long", "exporting", [TERM], 143),
+        ("export long", "exporting", [TERM, INT], 143),
     ],
 )
 def test_what_breaks_off_leaves_a_take_that_is_closed_and_named(clip, tmp_path, mode, word, signals, code):
@@ -206,12 +202,11 @@ def test_what_breaks_off_leaves_a_take_that_is_closed_and_named(clip, tmp_path, 
     assert not child.exported
 
 
-@pytest.mark.parametrize(("number", "code"), [(INT, 130), (TERM, 143)])
-def test_a_library_that_is_deaf_to_signals_holds_nothing_up(clip, tmp_path, number, code):
+def test_a_library_that_is_deaf_to_signals_holds_nothing_up(clip, tmp_path):
     child = Child(clip, tmp_path, "opening held")
     child.until("opening")
-    child.send(number)
-    assert child.ends() == (code, "hmcap: stopped.\n")
+    child.send(INT)
+    assert child.ends() == (130, "hmcap: stopped.\n")
 
 
 def test_ctrl_c_does_not_wait_for_a_source_that_hangs(clip, tmp_path):
