@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from .locks import is_open
 from .motion import Solve
 from .named_by_takes import check_named_files, is_local_path, named_footage
 from .options import CaptureOptions, parse_formats
-from .outputs import CaptureResult, Outputs, plan_outputs, plan_unused, write_files
+from .outputs import CaptureResult, Outputs, no_empty_folder, plan_outputs, plan_unused, write_files
 from .people import check_people
 from .progress import Display
 from .recovered import describe_recovery
 from .report import summarise
-from .run import Parts, Run, solve_again
+from .run import Parts, Run
 from .screen import why_no_screen
+from .solving import solve_again
 from .sources import SAMPLES, open_source
 
 
@@ -34,21 +35,23 @@ def capture_video(
 
     ``options`` are the fields of :class:`CaptureOptions` (``export=("bvh", "npz")``, ``fov_deg=60``, ...). Pass 1 finds
     the landmarks and journals them; pass 2 solves the whole take; then the exports are written. Ctrl-C during pass 1
-    ends it early and goes on with what was captured; a second one raises ``KeyboardInterrupt`` and leaves a take that
-    ``export_take`` can still solve. ``show`` prints progress and report. ``serve`` keeps a viewer open on the finished
-    take until Ctrl-C, unless Ctrl-C ended the capture. Raises ``HmcapError``.
+    ends it early and goes on with what was captured; a second one, or SIGTERM at any time, raises ``KeyboardInterrupt``
+    and leaves a take that ``export_take`` can still solve. ``show`` prints progress and report. ``serve`` keeps a
+    viewer open on the finished take until Ctrl-C, unless Ctrl-C ended the capture. Raises ``HmcapError``; where only
+    the take had to move to another folder, or an output failed, once everything else is written.
     """
     choices, parts, display = CaptureOptions(**options), parts or Parts(), Display(show)
     choices.check_tokens_seen(show)
-    with open_source(
-        video, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames
-    ) as source:
+    with _opened(video, choices) as (source, runs):
         check_people(choices.people, source.live)
         outputs = plan_outputs(source.name, _folder(video, source, choices), choices)
-        outputs.check(*_input_files(source))
         if source.live and (option := _asks_for_video(choices)):
             raise UsageError(f"{option} needs footage that can be read again; {source.spec} is live. Leave it out.")
-        with contextlib.closing(Run(source, choices, outputs, parts, display)) as run:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(no_empty_folder(outputs))
+            outputs.check(*_input_files(source))
+            run = stack.enter_context(contextlib.closing(Run(source, choices, outputs, parts, display)))
+            runs.append(run)
             result = run.file()
             if serve:
                 run.serve(result)
@@ -83,21 +86,34 @@ def capture_webcam(
     if no_window:
         choices = fallback_viewer(choices)
         display.say(f"No window: {no_window}. Watch in a browser instead.")
-    with open_source(
-        webcam, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames
-    ) as source:
+    with _opened(webcam, choices) as (source, runs):
 
         def plan() -> Outputs:
             stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
             return plan_unused(f"{source.name}-{stamp}", _folder(None, source, choices), choices)
 
         outputs = plan()
-        outputs.check(take=choices.records)
-        with contextlib.closing(Run(source, choices, outputs, parts, display)) as run:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(no_empty_folder(outputs))
+            outputs.check(take=choices.records)
+            run = stack.enter_context(contextlib.closing(Run(source, choices, outputs, parts, display)))
+            runs.append(run)
             result = run.live(window and not no_window, plan)
             if serve:
                 run.serve(result)
             return result
+
+
+@contextlib.contextmanager
+def _opened(spec: str | int | Path, choices: CaptureOptions) -> Iterator[tuple[Source, list[Run]]]:
+    """The source, and a list for the runs over it: it is closed at the end unless one of them left it while it hung."""
+    source = open_source(spec, fps=choices.fps, start_s=choices.start, end_s=choices.end, max_frames=choices.max_frames)
+    runs: list[Run] = []
+    try:
+        yield source, runs
+    finally:
+        if not any(run.stuck for run in runs):
+            source.close()
 
 
 def fallback_viewer(choices: CaptureOptions) -> CaptureOptions:
@@ -142,13 +158,13 @@ def export_take(
     local = is_local_path(str(footage)) and Path(footage).is_file()
     # With --out, the disk of the take may be full or read-only: what is exported goes elsewhere.
     beside = out is None and not (recorded.solved or recording)
-    outputs.check(path, *([Path(footage)] if local else []), take=beside)
-    if recording:
-        display.say(f"{path.name} is still being recorded; it holds {len(recorded.proxies)} frames so far.")
-    else:
-        for line in describe_recovery(recorded, path.name):
-            display.say(line)
-    with Interrupts():
+    with Interrupts(), no_empty_folder(outputs):
+        outputs.check(path, *([Path(footage)] if local else []), take=beside)
+        if recording:
+            display.say(f"{path.name} is still being recorded; it holds {len(recorded.proxies)} frames so far.")
+        else:
+            for line in describe_recovery(recorded, path.name):
+                display.say(line)
         if not recorded.solved:
             recorded = solve_again(recorded, path, None if recording else final, display, solve)
         summary = summarise(recorded)

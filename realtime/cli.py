@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..models.errors import HmcapError, UsageError
+from .interrupts import exit_code_of
 from .parsers import Parser, capture_parser, export_parser, general_options, models_parser, play_parser
 
 COMMANDS = ("export", "play", "models", "doctor")
@@ -22,7 +23,15 @@ that this module depends on no developer's tool."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. Errors are one paragraph on stderr; ``--debug`` adds a traceback."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        from .process import Process
+
+        process = Process()
+        return process.finish(_run(sys.argv[1:]))
+    return _run(list(argv))
+
+
+def _run(words: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         # File names may hold characters that the console's code page lacks; a question mark is better than a crash.
         reconfigure = getattr(stream, "reconfigure", None)
@@ -39,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "--debug" in words:
             traceback.print_exc()
         print(f"hmcap: {one_paragraph(interrupt) or 'stopped.'}", file=sys.stderr)
-        return 1
+        return exit_code_of(interrupt)
     except BrokenPipeError:
         # The reader of our output went away (for example `| head`): nothing is left to say to it.
         sys.stdout = None

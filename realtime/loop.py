@@ -1,34 +1,38 @@
 """The capture loop: capture -> body -> hands -> motion -> sinks, one thread each, joined by bounded queues.
 
 The stages are plain objects; this module only wires them. A live source keeps only its newest frame and counts what it
-drops; a file never drops. An exception in any thread ends the run, closes the sinks and reaches the caller.
+drops; a file never drops. A sink that fails is set aside and the others go on. An exception in any other stage ends the
+run: what had passed that stage still reaches the sinks, they are closed, and the exception reaches the caller.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import cv2
 import numpy as np
 
 from ..engines.base import Engine
-from ..models.errors import HmcapError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
 from .frames import Frame, Source
+from .processor import shared_processor
 from .queues import Ended, Handover
 from .take import TakeHeader
 
 T = TypeVar("T")
 
+STAGES = ("capture", "body", "hands", "motion", "sinks")
+"""The parts of a run, a thread each."""
 QUEUE_SIZE = 3
 """Frames waiting between two stages of a file run; decoded 4K frames are 25 MB each."""
-_JOIN_S = 20.0
-_SWITCH_S = 0.001
+_READ_S = 0.8
+"""For so long after ``stop`` the source may still be busy with a frame; then the run goes on without it."""
+_DRAIN_S = 0.8
+"""For so long after a stage failed, what had passed it may take to reach the sinks."""
+_JOIN_S = 0.6
+"""For so long a run that has ended waits for its threads."""
 
 
 class Seen(Protocol):
@@ -142,6 +146,7 @@ class CaptureLoop:
         self._together = motion is not None and motion.together
         self._measured: Handover[tuple[Frame, Proxies]] = Handover(QUEUE_SIZE if self._together else size)
         self._solved: Handover[tuple[Frame, Proxies, MotionFrame | None]] = Handover(size)
+        self._handovers: list[Handover[Any]] = [self._captured, self._followed, self._measured, self._solved]
         # A plain flag and not an event: a signal handler sets it, and must never wait for a lock.
         self._stopping = False
         self._finished = threading.Event()
@@ -150,7 +155,13 @@ class CaptureLoop:
         self._busy_s: dict[str, float] = {}
         self._calls: dict[str, int] = {}
         self._frames = self._seen = 0
-        self._started = 0.0
+        self._started = self._stopped_s = self._failed_s = 0.0
+        self._threads: dict[str, threading.Thread] = {}
+        self._alone = False  # whether the run goes on without its source
+        self.failed_stage = ""
+        """The stage that the error came from: capture, body, hands, motion or sinks; empty for the caller's thread."""
+        self.set_aside: list[tuple[Sink, Exception]] = []
+        """Sinks that failed, and with what, in that order; the run went on without them. May be read at any time."""
 
     def stop(self) -> None:
         """Stop capturing; what was captured still passes every stage. Safe from signal handlers and other threads."""
@@ -166,33 +177,38 @@ class CaptureLoop:
                 self._stopping,
             )  # fmt: skip
 
+    @property
+    def stuck(self) -> list[str]:
+        """Stages that have not returned though the run has ended: a driver that does not answer cannot be interrupted.
+        Their threads die with the process; until then, nothing that they use may be closed."""
+        return [name for name, thread in self._threads.items() if thread.is_alive()]
+
     def run(
         self, header: TakeHeader, on_tick: Callable[[RunStats], None] | None = None, *, tick_s: float = 0.1
     ) -> RunStats:
         """Open the sinks, run to the end of the source (or ``stop``), close the sinks, and return the counts.
 
-        ``on_tick`` is called on this thread every ``tick_s`` seconds. The first exception of any thread, or one raised
-        on this thread meanwhile (a second Ctrl-C), breaks the run off, closes the sinks and is raised from here.
+        ``on_tick`` is called on this thread every ``tick_s`` seconds. The first exception of any stage, or one raised
+        on this thread meanwhile (a second Ctrl-C), ends the run, closes the sinks and is raised from here. One of a
+        sink is only noted in ``set_aside``, unless it cannot be opened or none is left.
         """
         opened: list[Sink] = []
-        threads: list[threading.Thread] = []
         try:
             for sink in self._sinks:
                 # Noted first: a sink that fails while opening may hold something to close.
                 opened.append(sink)
                 sink.open(header)
             self._started = time.perf_counter()
-            threads += self._threads()
             with shared_processor():
-                for thread in threads:
-                    thread.start()
+                self._start()
                 while not self._finished.wait(tick_s):
+                    self._hurry()
                     if on_tick is not None:
                         on_tick(self.stats())
         except BaseException as error:
-            self._fail(error)
+            self._break_off(error)
         finally:
-            self._join(threads)
+            self._join()
             self._close(opened)
         if self._error is not None:
             raise self._error
@@ -201,32 +217,53 @@ class CaptureLoop:
             on_tick(stats)
         return stats
 
-    def _threads(self) -> list[threading.Thread]:
-        steps = {
-            "capture": self._capture,
-            "body": self._follow,
-            "hands": self._measure,
-            "motion": self._solve,
-            "sinks": self._give,
-        }
-        return [
-            threading.Thread(target=self._guarded, args=(s,), name=f"hmcap-{n}", daemon=True) for n, s in steps.items()
-        ]
+    def _start(self) -> None:
+        steps = (self._capture, self._follow, self._measure, self._solve, self._give)
+        for number, (name, step) in enumerate(zip(STAGES, steps, strict=True)):
+            thread = threading.Thread(target=self._guarded, args=(number, step), name=f"hmcap-{name}", daemon=True)
+            thread.start()
+            self._threads[name] = thread
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, number: int, step: Callable[[], None]) -> None:
         try:
             step()
         except Ended:
             pass
         except BaseException as error:
-            self._fail(error)
+            with self._lock:
+                if self._error is None:
+                    self._error, self.failed_stage = error, STAGES[number]
+            self._failed_s = time.monotonic()
+            self.stop()
+            for handover in self._handovers[:number]:
+                handover.break_off()
+        finally:
+            # What passed this stage still reaches the sinks.
+            if number < len(self._handovers):
+                self._handovers[number].finish()
+            else:
+                self._finished.set()
 
-    def _fail(self, error: BaseException) -> None:
+    def _hurry(self) -> None:
+        """Go on without a source that does not return, and break off where the rest does not come through."""
+        now_s = time.monotonic()
+        if self._stopping:
+            self._stopped_s = self._stopped_s or now_s
+            if now_s - self._stopped_s > _READ_S and self._threads["capture"].is_alive() and not self._alone:
+                self._alone = True
+                self._captured.finish()
+        if self._failed_s and now_s - self._failed_s > _DRAIN_S:
+            self._end_all()
+
+    def _break_off(self, error: BaseException) -> None:
         with self._lock:
             if self._error is None:
                 self._error = error
-        self._stopping = True
-        for handover in (self._captured, self._followed, self._measured, self._solved):
+        self.stop()
+        self._end_all()
+
+    def _end_all(self) -> None:
+        for handover in self._handovers:
             handover.break_off()
         self._finished.set()
 
@@ -239,7 +276,6 @@ class CaptureLoop:
                 break
             self._note("capture", started)
             self._captured.put(frame)
-        self._captured.finish()
 
     def _follow(self) -> None:
         for frame in _until_ended(self._captured.get):
@@ -247,7 +283,6 @@ class CaptureLoop:
             seen = self._landmarks.body(frame.image_rgb, frame.index, frame.stamp_s)
             self._note("body", started)
             self._followed.put((frame, seen))
-        self._followed.finish()
 
     def _measure(self) -> None:
         for frame, seen in _until_ended(self._followed.get):
@@ -258,7 +293,6 @@ class CaptureLoop:
                 for name, seconds in seen.times_s.items():
                     self._add(f"landmarks.{name}", seconds)
             self._measured.put((frame, proxies))
-        self._measured.finish()
 
     def _solve(self) -> None:
         get = self._measured.get_all if self._together else lambda: [self._measured.get()]
@@ -270,18 +304,32 @@ class CaptureLoop:
                 self._note("motion", started, len(measured))
             for (frame, proxies), solved in zip(measured, motion, strict=True):
                 self._solved.put((frame, proxies, solved))
-        self._solved.finish()
 
     def _give(self) -> None:
+        working: Sequence[Sink] = self._sinks
         for frame, proxies, motion in _until_ended(self._solved.get):
             started = time.perf_counter()
-            for sink in self._sinks:
-                sink(frame, proxies, motion)
+            working = self._give_each(working, frame, proxies, motion)
             self._note("sinks", started)
             with self._lock:
                 self._frames += 1
                 self._seen += proxies.present
-        self._finished.set()
+
+    def _give_each(
+        self, working: Sequence[Sink], frame: Frame, proxies: Proxies, motion: MotionFrame | None
+    ) -> Sequence[Sink]:
+        """Those of the sinks that took the frame. Raises what the last of all failed with."""
+        still: list[Sink] = []
+        for sink in working:
+            try:
+                sink(frame, proxies, motion)
+            except Exception as error:  # whatever it is: what the other sinks keep must not suffer from it
+                self.set_aside.append((sink, error))
+                if len(self.set_aside) == len(self._sinks):
+                    raise
+            else:
+                still.append(sink)
+        return still
 
     def _note(self, name: str, started: float, frames: int = 1) -> None:
         seconds = time.perf_counter() - started
@@ -292,58 +340,20 @@ class CaptureLoop:
         self._busy_s[name] = self._busy_s.get(name, 0.0) + seconds
         self._calls[name] = self._calls.get(name, 0) + frames
 
-    def _join(self, threads: list[threading.Thread]) -> None:
+    def _join(self) -> None:
         until = time.monotonic() + _JOIN_S
-        for thread in threads:
-            if thread.ident is not None:
+        for name, thread in self._threads.items():
+            if name != "capture" or not self._alone:  # that one has had its time
                 thread.join(max(0.0, until - time.monotonic()))
-        stuck = [t.name for t in threads if t.is_alive()]
-        if stuck and self._error is None:
-            # A driver that does not return cannot be interrupted; the threads are daemons and die with the process.
-            self._error = HmcapError(
-                f"Expected every part of the run to stop within {_JOIN_S:.0f} s; still busy: {', '.join(stuck)}. The "
-                "camera or stream does not answer: unplug it or close the program that serves it, then try again."
-            )
 
     def _close(self, sinks: list[Sink]) -> None:
         for sink in reversed(sinks):
             try:
                 sink.close()
             except Exception as error:
-                # The first error is the cause; a sink that then cannot close either adds nothing.
-                if self._error is None:
-                    self._error = error
-
-
-class _Sharing:
-    """How many runs share the processor, and what the process's settings were before the first of them."""
-
-    lock = threading.Lock()
-    runs = 0
-    before: tuple[int, float] = (0, 0.0)
-
-
-@contextmanager
-def shared_processor() -> Iterator[None]:
-    """Settings of the process that let stages side by side run freely; as they were once the last run has ended.
-
-    OpenCV's own threads are set aside: its operations here are short. And a stage that waits for the interpreter gets
-    it after a millisecond, not five.
-    """
-    with _Sharing.lock:
-        if _Sharing.runs == 0:
-            _Sharing.before = cv2.getNumThreads(), sys.getswitchinterval()
-        _Sharing.runs += 1
-        cv2.setNumThreads(1)
-        sys.setswitchinterval(_SWITCH_S)
-    try:
-        yield
-    finally:
-        with _Sharing.lock:
-            _Sharing.runs -= 1
-            if _Sharing.runs == 0:
-                cv2.setNumThreads(_Sharing.before[0])
-                sys.setswitchinterval(_Sharing.before[1])
+                # One that is set aside has told why; and after an error, that is the cause.
+                if self._error is None and all(sink is not other for other, _ in self.set_aside):
+                    self.set_aside.append((sink, error))
 
 
 def _until_ended(get: Callable[[], T]) -> Iterator[T]:

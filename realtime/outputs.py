@@ -3,7 +3,8 @@
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +135,21 @@ def check_writable(folder: Path) -> None:
             f"Expected to be able to write into the folder {folder}; the system said: {error.strerror or error}. "
             "Name a folder that you may write to: --out FOLDER"
         ) from error
+
+
+@contextmanager
+def no_empty_folder(outputs: Outputs) -> Iterator[None]:
+    """Where what happens inside fails, the folders that it made for the outputs and left empty go again."""
+    everybody = (outputs, *outputs.others)
+    paths = [p for o in everybody for p in (o.take, *o.exports.values(), o.overlay, o.side_by_side, o.report) if p]
+    missing = {folder for path in paths for folder in path.parents if not folder.exists()}
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(missing, key=lambda f: len(f.parts), reverse=True):
+            with suppress(OSError):  # it holds something, or somebody else has removed it
+                folder.rmdir()
+        raise
 
 
 def _video_path(option: str, name: str | Path | None) -> Path | None:

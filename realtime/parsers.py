@@ -22,7 +22,9 @@ Full-body motion capture from one camera: body, hands and feet in world space.
   hmcap bench                                     speed of every module and of the whole, beside a peer
   hmcap doctor                                    what this machine can use
 """
-_OUTRO = "Exit codes: 0 done, 1 a problem with the input or the machine, 2 wrong usage. Ctrl-C ends a capture cleanly."
+_OUTRO = """Exit codes: 0 done, 1 a problem with the input or the machine, 2 wrong usage; stopped by
+Ctrl-C 130, by SIGTERM 143, by SIGHUP 129. A first Ctrl-C ends a capture cleanly, with 0; what
+was captured is kept with all of them."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -14,13 +13,14 @@ from ..models.errors import HmcapError, UsageError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
 from ..models.shared_world import agreed_vertical, agrees, moved, world_from_other
+from .endings import CaptureFailedError, closed
 from .frames import Frame
-from .interrupts import Interrupts, stopped_at_once
+from .interrupts import Interrupts, if_stuck, stopped_at_once
 from .journal import TakeWriter, read_part
 from .loop import LandmarkStage, MotionStage, RunStats, Sink
 from .outputs import CaptureResult, Outputs, raise_joined, write_files
 from .report import Report
-from .sinks import JournalSink
+from .rescue import SafeJournal
 from .take import Take, TakeHeader
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class PeopleLandmarks(LandmarkStage, Protocol):
 class OthersSink:
     """Journals the second and later people beside the first, whom the capture loop carries."""
 
-    def __init__(self, landmarks: PeopleLandmarks, journals: Sequence[JournalSink]) -> None:
+    def __init__(self, landmarks: PeopleLandmarks, journals: Sequence[SafeJournal]) -> None:
         self._landmarks, self._journals = landmarks, journals
 
     def open(self, header: TakeHeader) -> None:
@@ -79,54 +79,61 @@ def record_people(run: "Run", sinks: Sequence[Sink], motion: MotionStage | None)
     planned = (run.outputs, *run.outputs.others)
     headers = [person_header(run.header, k + 1) for k in range(len(planned))]
     run.header = headers[0]
-    try:
-        with Interrupts() as interrupts, ExitStack() as stack:
-            writers = [stack.enter_context(TakeWriter(o.take, h)) for o, h in zip(planned, headers, strict=True)]
-            journals = [JournalSink(writer) for writer in writers]
-            landmarks: PeopleLandmarks = run.landmarks  # pyright: ignore[reportAssignmentType]  # opened for people
-            others = OthersSink(landmarks, journals[1:])
-            stats = run.pass_1([journals[0], others, *sinks], motion, interrupts, partial(read_part, writers[0]))
-            found = _found(run, writers, journals)
-            run.check(writers[0], stats)
-            takes, reports = _solved(run, [(writers[k], journals[k]) for k in found], stats)
+    with Interrupts() as interrupts, ExitStack() as stack:
+        journals = [
+            stack.enter_context(run.journal(TakeWriter(o.take, h))) for o, h in zip(planned, headers, strict=True)
+        ]
+        landmarks: PeopleLandmarks = run.landmarks  # pyright: ignore[reportAssignmentType]  # opened for people
+        others = OthersSink(landmarks, journals[1:])
+        try:
+            stats = run.pass_1([journals[0], others, *sinks], motion, interrupts, lambda: read_part(journals[0].writer))
+            found = _found(run, journals)
+            run.check(journals[0].writer, stats)
+            takes, reports = _solved(run, [journals[k] for k in found], stats)
             files = _written(run, [planned[k] for k in found], takes, reports)
-            paths = tuple(writers[k].path for k in found)
-            return CaptureResult(paths[0], reports[0], tuple(files), interrupts.asked, paths)
-    except KeyboardInterrupt as error:
-        raise stopped_at_once([o.take for o in planned if o.take.is_file()]) from error
+        except KeyboardInterrupt as error:
+            raise stopped_at_once(closed(journals), error) from error
+        except CaptureFailedError as error:
+            raise error.with_kept(closed(journals)) from error
+    paths = tuple(journals[k].path for k in found)
+    run.raise_failed(paths)
+    return CaptureResult(paths[0], reports[0], tuple(files), interrupts.asked, paths)
 
 
-def _found(run: "Run", writers: Sequence[TakeWriter], journals: Sequence[JournalSink]) -> list[int]:
+def _found(run: "Run", journals: Sequence[SafeJournal]) -> list[int]:
     """Who was found, counted from 0, the first always among them; the takes of the others are given up."""
     needed = max(1, math.ceil(MIN_SEEN_S * run.header.fps))
     seen = [journal.seen for journal in journals]
     found = [k for k, frames in enumerate(seen) if k == 0 or frames >= min(needed, journals[k].frames)]
-    for k in sorted(set(range(len(writers))) - set(found)):
-        writers[k].discard()
-    if len(found) < len(writers) and seen[0]:
+    for k in sorted(set(range(len(journals))) - set(found)):
+        journals[k].discard()
+    if len(found) < len(journals) and seen[0]:
         passed = sum(frames > 0 for k, frames in enumerate(seen) if k not in found)
         brief = f" {passed} more for less than {MIN_SEEN_S:g} s, left out." if passed else ""
-        run.warn(f"{len(found)} of the {len(writers)} people asked for were found.{brief}")
+        run.warn(f"{len(found)} of the {len(journals)} people asked for were found.{brief}")
     return found
 
 
-def _solved(
-    run: "Run", people: Sequence[tuple[TakeWriter, JournalSink]], stats: RunStats
-) -> tuple[list[Take], list[Report]]:
+def _solved(run: "Run", people: Sequence[SafeJournal], stats: RunStats) -> tuple[list[Take], list[Report]]:
     motions: list[Sequence[MotionFrame]] = []
-    for writer, journal in people:
-        run.display.say(f"person {writer.header.settings['person']}:")
-        motions.append(run.solve_all(journal.proxies()))
-    up_cam = agreed_vertical(motions)
-    for k, (writer, journal) in enumerate(people):
-        if not agrees(motions[k], up_cam):
-            run.display.say(f"person {writer.header.settings['person']}, with the vertical that all agree on:")
-            motions[k] = run.solve_all(journal.proxies(), up_cam)
+    with ExitStack() as stack:
+        for journal in people:
+            stack.enter_context(if_stuck(journal.writer.close))
+        for journal in people:
+            run.display.say(f"person {journal.writer.header.settings['person']}:")
+            motions.append(run.solve_all(journal.proxies()))
+        up_cam = agreed_vertical(motions)
+        for k, journal in enumerate(people):
+            if not agrees(motions[k], up_cam):
+                run.display.say(
+                    f"person {journal.writer.header.settings['person']}, with the vertical that all agree on:"
+                )
+                motions[k] = run.solve_all(journal.proxies(), up_cam)
     takes: list[Take] = []
     reports: list[Report] = []
-    for (writer, journal), solved in zip(people, motions, strict=True):
+    for journal, solved in zip(people, motions, strict=True):
         motion = in_world_of(takes[0].motion, solved, run.body) if takes else solved
-        take, report = run.complete(writer, journal.proxies(), motion, stats)
+        take, report = run.complete(journal, journal.proxies(), motion, stats)
         takes.append(take)
         reports.append(report)
     return takes, reports

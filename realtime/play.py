@@ -1,6 +1,5 @@
 """``hmcap play``: a take in the browser, and to whatever else takes live motion."""
 
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -50,7 +49,8 @@ def play_take(
     check_named_files(recorded.header)
     player = Player(recorded, speed=speed, loop=loop)
     body = take_body(recorded)
-    with ExitStack() as stack:
+    with Interrupts(patient=True) as interrupts, ExitStack() as stack:
+        interrupts.ask = lambda: None  # it is looked at once everything is open
         outputs = open_live_outputs(choices, body)
         stack.callback(release_all, outputs)
         page = Viewer(body, address, recorded.header.name, choices.export_options(), lambda: recorded, viewer_token)
@@ -64,10 +64,9 @@ def serve(page: Viewer, player: Player, outputs: Sequence[Sink] = (), *, said: S
 
     ``said``: lines for the user, who reads them once a signal would end it well.
     """
-    asked = threading.Event()
     feeder = Feeder(player, [*outputs, Playback(page, player)])
     with Interrupts(patient=True) as interrupts:
-        interrupts.ask = asked.set
+        interrupts.ask = lambda: None  # it is looked at below
         feeder.start()
         for line in said:
             display.say(line)
@@ -76,8 +75,8 @@ def serve(page: Viewer, player: Player, outputs: Sequence[Sink] = (), *, said: S
                 player.play()
             else:
                 page.on_first_connect(player.play)
-            while feeder.alive and not asked.wait(_LOOK_S):
-                pass
+            while feeder.alive and not interrupts.asked:
+                feeder.join(_LOOK_S)
         finally:
             feeder.stop()
     if feeder.error is not None:

@@ -1,8 +1,11 @@
 """What the user sees while a run lasts: a bar on a terminal, plain lines elsewhere, nothing when asked to be quiet."""
 
+import contextlib
+import sys
 import time
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -20,10 +23,36 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+class Stdout:
+    """Stdout as it is at the time, which may go away: a terminal that was closed, a reader that has ended (``| head``).
+    What nobody can read is no reason to end a capture."""
+
+    def write(self, text: str) -> int:
+        """Write, or not where nobody reads."""
+        try:
+            return _stdout().write(text)
+        except (OSError, ValueError):  # gone, or closed in this program
+            return len(text)
+
+    def flush(self) -> None:
+        """Bring out what was written, if anybody reads."""
+        with contextlib.suppress(OSError, ValueError):
+            _stdout().flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_stdout(), name)
+
+
+def _stdout() -> Any:
+    # while a bar is shown, rich stands in the place of stdout: what it stands for
+    return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+
+
 def open_console(quiet: bool = False) -> Console:
     """Console on stdout, as wide as the terminal, or wide enough for any table where there is none."""
-    console = Console(quiet=quiet, highlight=False)
-    return console if console.is_terminal else Console(quiet=quiet, highlight=False, width=PIPE_WIDTH)
+    file: Any = Stdout()
+    console = Console(file=file, quiet=quiet, highlight=False)
+    return console if console.is_terminal else Console(file=file, quiet=quiet, highlight=False, width=PIPE_WIDTH)
 
 
 class Display:

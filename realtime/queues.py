@@ -25,11 +25,11 @@ class Handover(Generic[T]):
         self.dropped = 0
 
     def put(self, item: T) -> None:
-        """Give an item, waiting for room. Raises ``Ended`` after ``break_off``."""
+        """Give an item, waiting for room. Raises ``Ended`` after ``break_off``, and after ``finish`` by another."""
         with self._changed:
-            while not self._broken and not self._newest_only and len(self._items) >= self._size:
+            while not self._over and not self._newest_only and len(self._items) >= self._size:
                 self._changed.wait()
-            if self._broken:
+            if self._over:
                 raise Ended
             if len(self._items) >= self._size:
                 self._items.popleft()
@@ -57,8 +57,12 @@ class Handover(Generic[T]):
             self._changed.notify_all()
             return items
 
+    @property
+    def _over(self) -> bool:
+        return self._broken or self._finished
+
     def finish(self) -> None:
-        """The giver has given its last item; what is queued can still be taken."""
+        """Nothing more is given; what is queued can still be taken."""
         with self._changed:
             self._finished = True
             self._changed.notify_all()

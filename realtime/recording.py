@@ -11,9 +11,11 @@ from ..models.errors import HmcapError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
 from .frames import Frame
+from .interrupts import shielded
 from .journal import TakeWriter, read_part
 from .loop import RunStats
 from .outputs import Outputs
+from .rescue import SafeJournal
 from .take import Take, TakeHeader
 
 
@@ -21,8 +23,8 @@ from .take import Take, TakeHeader
 class Recording:
     """One take of a live run."""
 
-    writer: TakeWriter
-    """Open until the solved motion is in it; closed already where writing failed."""
+    journal: SafeJournal
+    """Open until the solved motion is in it; its writer is closed already where writing failed."""
     outputs: Outputs
     """Where the take and its exports go."""
     before: int
@@ -59,7 +61,8 @@ class RecordSwitch:
     """A sink that appends frames to a take while it is on. Use it in a ``with`` block: whatever happens, the takes that
     it began are closed and keep what was written.
 
-    A take that can no longer be written ends by itself; the capture goes on, ``state`` and ``news`` say why.
+    A take that can no longer be written goes on in another folder; where there is none, it ends by itself and the
+    capture goes on. ``news`` tells of both, ``state`` says why one ended, and ``errors`` holds all of it.
 
     Args:
         header: header of the takes; each gets its own moment of start.
@@ -78,7 +81,7 @@ class RecordSwitch:
         self.takes: list[Recording] = []
         """Every take that was begun, in order."""
         self.errors: list[HmcapError] = []
-        """Why takes could not be begun, or ended by themselves."""
+        """Why takes could not be begun, moved to another folder, or ended by themselves."""
 
     def toggle(self) -> None:
         """Begin a take with the next frame, or end the one that is being recorded. Safe from any thread."""
@@ -104,7 +107,7 @@ class RecordSwitch:
         """The newest take, as far as it has come; None before the first. Safe from any thread."""
         with self._lock:
             newest = self.takes[-1] if self.takes else None
-        return None if newest is None else read_part(newest.writer)
+        return None if newest is None else read_part(newest.journal.writer)
 
     def open(self, header: TakeHeader) -> None:
         """Takes begin with their first frame."""
@@ -121,6 +124,8 @@ class RecordSwitch:
                 self._append(self._current, frame, proxies, motion)
         except HmcapError as error:
             self._fail(error)
+        except Exception as error:  # whatever it is: the next take may succeed, and the capture goes on
+            self._fail(HmcapError(f"{type(error).__name__}: {error}"))
         self._next_index = frame.index + 1
 
     def close(self) -> None:
@@ -141,7 +146,8 @@ class RecordSwitch:
         failed: list[HmcapError] = []
         for take in self.takes:
             try:
-                take.writer.close()
+                with shielded():
+                    take.journal.writer.close()
             except HmcapError as late:
                 failed.append(late)
         if failed and kind is None:
@@ -151,7 +157,7 @@ class RecordSwitch:
         outputs = self._plan()
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         writer = TakeWriter(outputs.take, dataclasses.replace(self._header, created=now))
-        take = Recording(writer, outputs, self._next_index, frame.index, frame.stamp_s)
+        take = Recording(SafeJournal(writer, self._moved), outputs, self._next_index, frame.index, frame.stamp_s)
         with self._lock:
             self._current = take
             self.takes.append(take)
@@ -160,20 +166,25 @@ class RecordSwitch:
     def _append(self, take: Recording, frame: Frame, proxies: Proxies, motion: MotionFrame | None) -> None:
         index, stamp_s = frame.index - take.first_index, frame.stamp_s - take.first_s
         proxies = dataclasses.replace(proxies, index=index, stamp_s=stamp_s)
-        take.writer.add_proxies(proxies)
         take.frames, take.seen, take.last_index = take.frames + 1, take.seen + proxies.present, index
         if motion is not None:
-            take.writer.add_motion(dataclasses.replace(motion, index=index, stamp_s=stamp_s), 0)
+            motion = dataclasses.replace(motion, index=index, stamp_s=stamp_s)
+        take.journal(frame, proxies, motion)
         with self._lock:
             take.duration_s = stamp_s
 
     def _end(self) -> None:
         with self._lock:
             take, self._current = self._current, None
-        if take is not None and not take.writer.closed:
-            take.writer.flush()
+        if take is not None and not take.journal.writer.closed:
+            take.journal.close()
             with self._lock:
                 self._news.append(f"Recorded {take.frames} frames, {take.duration_s:.1f} s.")
+
+    def _moved(self, text: str) -> None:
+        self.errors.append(HmcapError(text))
+        with self._lock:
+            self._news.append(text)
 
     def _fail(self, error: HmcapError) -> None:
         self.errors.append(error)

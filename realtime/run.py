@@ -11,38 +11,35 @@ from pathlib import Path
 
 import numpy as np
 
-from ..models.body import BodyModel, load_body
-from ..models.camera import Camera
-from ..models.errors import HmcapError
-from ..models.expression import with_expressions
+from ..models.body import load_body
+from ..models.errors import HmcapError, UsageError
 from ..models.motion import MotionFrame
 from ..models.proxies import Proxies
-from ..models.solver.settings import SolverSettings
-from ..models.stacked import Stacked
 from .camera_options import choose_camera, describe
+from .endings import CaptureFailedError, aside, closed
 from .frames import Source
-from .interrupts import Interrupts, stopped_at_once
-from .journal import TakeWriter, read_part, write_take
+from .interrupts import Interrupts, if_stuck, stopped_at_once
+from .journal import TakeWriter, read_part
 from .journal_reading import read_take
 from .live_outputs import open_live_outputs
-from .locks import is_open
 from .loop import Advises, CaptureLoop, LandmarkStage, MotionStage, RunStats, Sink
-from .memory import enough_memory
 from .motion import MotionWithFace, Solve, SolverMotion
-from .options import CaptureOptions, options_from_settings
-from .outputs import CaptureResult, Outputs, numbered, raise_joined, write_files, write_report
+from .options import CaptureOptions
+from .outputs import CaptureResult, Outputs, numbered, write_files, write_report
 from .pacing import Paced
 from .people import record_people
 from .player import Player
 from .progress import Display
 from .recording import RecordSwitch
 from .report import Report, summarise
-from .sinks import JournalSink, RecentFrames
+from .rescue import SafeJournal
+from .sinks import RecentFrames
+from .solving import solve_all
 from .sources import SAMPLES
-from .stages import open_landmarks, open_motion
+from .stages import Closes, open_landmarks, open_motion
 from .take import Take, TakeHeader, with_measured_fps
 from .viewer import ViewerSink
-from .watching import Running, Watcher, release_all
+from .watching import LiveOutput, Running, Watcher, release_all
 from .window import TICK_S, LiveWindow
 
 
@@ -70,11 +67,16 @@ class Run:
         self.source, self.choices, self.outputs, self.display = source, choices, outputs, display
         self.camera = choose_camera(source.width_px, source.height_px, choices.camera_options(), source.metadata)
         self.body = load_body(choices.body)
-        self.landmarks = parts.landmarks or open_landmarks(choices)
         self.parts = parts
         self.warnings: list[str] = []
-        self.live_outputs = open_live_outputs(choices, self.body)
+        self.failed: list[str] = []
+        """What did not work though the run went on; told at its end, which is then an error."""
+        self.stuck: list[str] = []
+        """Stages that have not returned: what they use must not be closed."""
+        self.live_outputs: list[LiveOutput] = []
+        self.landmarks = parts.landmarks or open_landmarks(choices)
         try:
+            self.live_outputs = open_live_outputs(choices, self.body)
             live = source.live or bool(self.live_outputs)
             # a caller who brings all that a run needs of it waits for no weights
             brought = parts.solve is not None and (parts.motion is not None or not live)
@@ -147,12 +149,16 @@ class Run:
 
                 sinks = [switch, *self.live_outputs, recent, *([] if show is None else [show])]
                 stats = self.pass_1(sinks, motion, interrupts, so_far, watch, TICK_S if window else 0.1)
+                if show is not None and show.failed:
+                    self.failed.append(show.failed)
                 if record and not stats.frames:
                     raise HmcapError(_NO_FRAMES.format(self.source.spec))
                 if switch.takes or switch.errors:
                     return self._finish_all(switch, stats, interrupts)
         except KeyboardInterrupt as error:
-            raise stopped_at_once([t.writer.path for t in switch.takes]) from error
+            raise stopped_at_once([path for t in switch.takes for path in t.journal.kept], error) from error
+        except CaptureFailedError as error:
+            raise error.with_kept([path for t in switch.takes for path in t.journal.kept]) from error
         header = with_measured_fps(self.header, [p.stamp_s for p in recent.proxies])
         take = Take(header, tuple(recent.proxies), tuple(recent.motion), None, 0)
         report = dataclasses.replace(
@@ -160,6 +166,7 @@ class Run:
         )
         files = write_report(report, self.outputs.report)
         self.display.table("Report", report.rows())
+        self.raise_failed()
         return CaptureResult(None, report, tuple(files), interrupts.asked)
 
     def serve(self, result: CaptureResult) -> None:
@@ -175,8 +182,10 @@ class Run:
         serve(page, Player(read_take(result.take), loop=True), said=said, display=self.display)
 
     def close(self) -> None:
-        """Close what outlives the capture."""
+        """Close what outlives the capture, but not what a stuck stage still uses."""
         release_all(self.live_outputs)
+        if self.parts.landmarks is None and isinstance(self.landmarks, Closes) and not self.stuck:
+            self.landmarks.close()
 
     def _live_motion(self) -> MotionStage:
         stage = self.parts.motion or self.motion.live(self.camera, self.choices.solver_settings(), self.body)
@@ -184,29 +193,37 @@ class Run:
 
     def _recorded(self, sinks: Sequence[Sink], motion: MotionStage | None) -> CaptureResult:
         """A run over a file, which always keeps a take."""
-        try:
-            with Interrupts() as interrupts, TakeWriter(self.outputs.take, self.header) as writer:
-                stats = self.pass_1([JournalSink(writer), *sinks], motion, interrupts, partial(read_part, writer))
-                return self._finish(writer, stats, interrupts, self.outputs)
-        except KeyboardInterrupt as error:
-            path = self.outputs.take
-            raise stopped_at_once([path] if path.is_file() else []) from error
+        with Interrupts() as interrupts, self.journal(TakeWriter(self.outputs.take, self.header)) as journal:
+            try:
+                stats = self.pass_1([journal, *sinks], motion, interrupts, lambda: read_part(journal.writer))
+                result = self._finish(journal, stats, interrupts, self.outputs)
+            except KeyboardInterrupt as error:
+                raise stopped_at_once(closed([journal]), error) from error
+            except CaptureFailedError as error:
+                raise error.with_kept(closed([journal])) from error
+        self.raise_failed(result.takes)
+        return result
+
+    def journal(self, writer: TakeWriter) -> SafeJournal:
+        """What keeps a take of this run; that it had to move to another folder is told now and at the end."""
+        return SafeJournal(writer, self.problem)
 
     def _finish_all(self, switch: RecordSwitch, stats: RunStats, interrupts: Interrupts) -> CaptureResult:
         """Solve and export every take of a live run. One that fails stops none of the others: its HmcapError is raised
         at the end."""
         done: list[CaptureResult] = []
         failed = list(switch.errors)
-        takes = [take for take in switch.takes if not take.writer.closed]
+        takes = [take for take in switch.takes if not take.journal.writer.closed]
         for number, take in enumerate(takes, 1):
             if len(takes) > 1:
                 self.display.say(f"Take {number} of {len(takes)}:")
             outputs = dataclasses.replace(take.outputs, report=numbered(take.outputs.report, number))
             try:
-                done.append(self._finish(take.writer, take.stats(stats), interrupts, outputs))
+                done.append(self._finish(take.journal, take.stats(stats), interrupts, outputs))
             except HmcapError as error:
                 failed.append(error)
-        raise_joined(failed)
+        self.failed += map(str, failed)
+        self.raise_failed([path for result in done for path in result.takes])
         return dataclasses.replace(
             done[0],
             files=tuple(path for result in done for path in result.files),
@@ -234,58 +251,70 @@ class Run:
 
         # Said from the loop's tick: a signal handler may have interrupted a write to the same stream.
         to_say = ["Stopping: what was captured is kept. Ctrl-C again stops at once."]
+        told = advised = 0
         interrupts.ask = loop.stop
         with self.display.stage("capture", self.source.expected_frames) as progress:
-            told = 0
 
             def tick(stats: RunStats) -> None:
-                nonlocal told
-                for text in self._advice()[told:]:
+                nonlocal told, advised
+                interrupts.check()
+                for text in self._advice()[advised:]:
+                    advised += 1
                     self.warn(text)
-                    told += 1
                 if interrupts.asked and to_say:
                     self.display.say(to_say.pop())
                 for text in self.source.news():
                     self.display.say(text)
+                for sink, error in loop.set_aside[told:]:
+                    told += 1
+                    self.problem(aside(sink, error))
                 note = f"{stats.dropped} dropped" if self.source.live else ""
                 progress.update(stats.frames, note=note)
                 if watch is not None and watch(stats):
                     loop.stop()
 
-            stats = loop.run(self.header, tick, tick_s=tick_s)
-        interrupts.ask = None
+            try:
+                stats = loop.run(self.header, tick, tick_s=tick_s)
+            except UsageError:
+                raise
+            except Exception as error:
+                raise CaptureFailedError.of(error, loop.failed_stage) from error
+            finally:
+                self.stuck = loop.stuck
+        interrupts.settle()
+        for sink in sinks:
+            if isinstance(sink, ViewerSink) and sink.failed:
+                self.problem("The viewer failed; the capture went on without it.")
+        if loop.stuck:
+            self.warn(
+                f"{self.source.spec} did not answer any more when it was to end ({', '.join(loop.stuck)}); everything "
+                "that it had given until then was used. Unplug the camera or close the program that serves the stream."
+            )
         self.warnings += self.source.warnings
         for warning in self.source.warnings:
             self.display.say(f"Warning: {warning}")
         return stats
 
-    def _finish(
-        self,
-        writer: TakeWriter,
-        stats: RunStats,
-        interrupts: Interrupts,
-        outputs: Outputs,
-    ) -> CaptureResult:
+    def _finish(self, journal: SafeJournal, stats: RunStats, interrupts: Interrupts, outputs: Outputs) -> CaptureResult:
         """Solve what a take saw, complete and close it, and write its files."""
-        self.check(writer, stats)
-        header, proxies = writer.header, writer.read_back()
+        self.check(journal.writer, stats)
+        header, proxies = journal.writer.header, journal.proxies()
         if header.live:
-            writer.update_header(with_measured_fps(header, [p.stamp_s for p in proxies]))
-        take, report = self.complete(writer, proxies, self.solve_all(proxies), stats)
+            journal.update_header(with_measured_fps(header, [p.stamp_s for p in proxies]))
+        with if_stuck(journal.writer.close):
+            motion = self.solve_all(proxies)
+        take, report = self.complete(journal, proxies, motion, stats)
         export_options = self.choices.export_options()
         files = write_files(take, outputs, export_options, header.source, report, self.display)
-        return CaptureResult(writer.path, report, tuple(files), interrupts.asked, (writer.path,))
+        return CaptureResult(journal.path, report, tuple(files), interrupts.asked, (journal.path,))
 
     def complete(
-        self, writer: TakeWriter, proxies: Sequence[Proxies], motion: Sequence[MotionFrame], stats: RunStats
+        self, journal: SafeJournal, proxies: Sequence[Proxies], motion: Sequence[MotionFrame], stats: RunStats
     ) -> tuple[Take, Report]:
         """Put the solved motion and the report into a take, and close it."""
-        for frame in motion:
-            writer.add_motion(frame, 1)
-        take = Take(writer.header, proxies, motion, None, 1)
+        take = Take(journal.writer.header, proxies, motion, None, 1)
         report = summarise(take, stats, tuple(self.warnings))
-        writer.add_report(report.to_dict())
-        self.display.say(f"take: {writer.close()}")
+        self.display.say(f"take: {journal.finish(motion, report.to_dict())}")
         return take, report
 
     def check(self, writer: TakeWriter, stats: RunStats) -> None:
@@ -318,61 +347,20 @@ class Run:
         return list(self.landmarks.warnings) if isinstance(self.landmarks, Advises) else []
 
     def warn(self, text: str) -> None:
-        """Say what went wrong without stopping the run, now and in the report."""
+        """Say what went wrong without stopping the run, now and in the report. May be called from any thread."""
         self.warnings.append(text)
         self.display.say(f"Warning: {text}")
 
+    def problem(self, text: str) -> None:
+        """The same for what makes the end of the run an error, whatever else was written."""
+        self.failed.append(text)
+        self.warn(text)
 
-def solve_again(take: Take, path: Path, final: Path | None, display: Display, solve: Solve | None) -> Take:
-    """A take whose capture was cut off before it was solved: solved now, and written to ``final`` in place of ``path``;
-    to None while it is still being recorded. Where it cannot be written, the solved take is returned all the same."""
-    if not any(p.present for p in take.proxies):
-        raise HmcapError(
-            f"Expected a person in the take {path}; nobody was seen in its {len(take.proxies)} frames. "
-            "Export another take, or capture again with the person in view."
-        )
-    choices = options_from_settings(take.header.settings)
-    body = load_body(choices.body)
-    solve = solve or open_motion(choices).solve
-    motion = solve_all(take.proxies, take.camera, choices.solver_settings(), body, solve, display)
-    solved = dataclasses.replace(take, motion=motion, revision=max(1, take.revision + 1))
-    if final is None:
-        return solved
-    try:
-        saved = write_take(final, take, motion, summarise(solved).to_dict())
-    except HmcapError as error:  # a full or read-only disk: the exports may go elsewhere
-        display.say(f"Warning: the solved motion could not be added to the take. {error}")
-        return solved
-    if path != final and not is_open(path):  # a capture that began meanwhile
-        try:
-            path.unlink()
-        except OSError as error:
-            display.say(f"{path} is no longer needed and could not be removed: {error.strerror or error}.")
-    display.say(f"The solved motion was added to {final}.")
-    return saved
-
-
-def solve_all(
-    proxies: Sequence[Proxies],
-    camera: Camera,
-    settings: SolverSettings,
-    body: BodyModel,
-    solve: Solve,
-    display: Display,
-) -> Sequence[MotionFrame]:
-    """The motion of a whole take, face included where it was captured, with a progress bar."""
-    again = (
-        "Close other programs and type hmcap export with the take, do that on a computer with more memory, or capture "
-        "the footage in parts: --start and --end."
-    )
-    with display.stage("solve", len(proxies)) as progress, enough_memory("solve the motion", len(proxies), again):
-
-        def advance(share: float) -> None:
-            progress.update(round(share * len(proxies)))
-
-        motion = solve(proxies, camera, settings=settings, model=body, progress=advance)
-        progress.update(len(proxies))
-        return Stacked.of(with_expressions(motion, proxies))
+    def raise_failed(self, takes: Sequence[Path] = ()) -> None:
+        """Raise HmcapError where a part of the run failed that it went on without; it says where the takes are."""
+        if self.failed:
+            kept = f" What was captured is in {', '.join(map(str, takes))}." if takes else ""
+            raise HmcapError(" ".join(dict.fromkeys(self.failed)) + kept)
 
 
 def _opens_again(source: Source) -> str:

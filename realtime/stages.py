@@ -4,12 +4,23 @@ Capture, body, hands, motion and sinks run at the same time, each on its own thr
 spread over all cores then mostly wait for each other: on two cores, one thread each is a third faster in all.
 """
 
+from typing import Protocol, runtime_checkable
+
 from .loop import LandmarkStage
 from .machine import cores
 from .motion import Motion, SolverMotion, open_networks
 from .options import CaptureOptions
 
 _CORES_PER_THREAD = 4
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """What a landmark stage with threads of its own offers to whoever opened it."""
+
+    def close(self) -> None:
+        """End them; the stage must not be used any more."""
+        ...
 
 
 def landmark_threads(choices: CaptureOptions) -> int | None:

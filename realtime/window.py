@@ -67,6 +67,8 @@ class LiveWindow:
         self._mesh: GLRenderer | None = None
         self._rates = RecentRates()
         self._panels: dict[str, tuple[object, np.ndarray]] = {}
+        self.failed = ""
+        """What the window failed with, if that was none of the ways in which windows go; empty otherwise."""
         self.times = self.help = self.mesh = False
         """What the keys t, h and m switch."""
 
@@ -98,6 +100,10 @@ class LiveWindow:
                 self._shown_at = now
                 self._show(self._screen, rates, stats, fresh=newest is not None or bool(keys))
         except NoScreenError as error:
+            self._lost(error)
+            return False
+        except Exception as error:  # whatever it is: what is captured counts for more than what is shown of it
+            self.failed = f"The window failed, and the capture went on without it: {type(error).__name__}: {error}."
             self._lost(error)
             return False
         return any(ends)
@@ -143,7 +149,7 @@ class LiveWindow:
             self._mesh = GLRenderer(self._screen.context)
         return self._mesh
 
-    def _lost(self, error: NoScreenError) -> None:
+    def _lost(self, error: Exception) -> None:
         if self._screen is not None:
             self._screen.close()
         self._screen = self._mesh = None

@@ -211,13 +211,13 @@ def test_debug_shows_where(capsys):
     assert "Traceback" in err
 
 
-def test_an_interrupt_is_one_line_and_code_1(stages, video, capsys, monkeypatch):
+def test_an_interrupt_is_one_line_and_code_130(stages, video, capsys, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(capture_run, "open_motion", lambda choices, **_: SimpleNamespace(engines={}, solve=interrupt))
     code, _, err = run(capsys, "--video", video)
-    assert code == 1
+    assert code == 130
     assert f"hmcap export {video.with_suffix('.hmcap')}" in err
     check_paragraph(err)
     assert len(read_take(video.with_suffix(".hmcap")).proxies) == 20

@@ -94,13 +94,15 @@ def test_a_player_whose_viewer_cannot_be_opened_frees_the_other_ports(taken, tmp
     assert is_free(port)
 
 
-def test_a_viewer_that_breaks_leaves_the_capture_alone(stages, tmp_path, monkeypatch, caplog):  # noqa: F811
+def test_a_viewer_that_breaks_leaves_the_capture_alone_and_is_told_at_the_end(stages, tmp_path, monkeypatch, caplog):  # noqa: F811
     def fail(*_):
         raise RuntimeError("no picture today")
 
     monkeypatch.setattr(Scene, "show", fail)
     with caplog.at_level(logging.WARNING, "hmcap"):
-        result = capture_video(make_video(tmp_path / "clip.mp4"), viewer="0", serve=True, export="bvh")
+        video = make_video(tmp_path / "clip.mp4")
+        with pytest.raises(HmcapError, match=r"viewer failed.*captured is in .*clip\.hmcap"):
+            capture_video(video, viewer="0", serve=True, export="bvh")
     assert [record.message for record in caplog.records if "no picture today" in record.message]
-    assert len(read_take(result.take).motion) == 20
-    assert result.files[0].is_file()
+    assert len(read_take(tmp_path / "clip.hmcap").motion) == 20
+    assert (tmp_path / "clip.bvh").is_file()

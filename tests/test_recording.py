@@ -7,7 +7,7 @@ import hmcap.realtime.run as capture_run
 import numpy as np
 import pytest
 from hmcap.models.errors import HmcapError
-from hmcap.realtime import capture, capture_webcam, journal, read_take, sources_webcam
+from hmcap.realtime import capture, capture_webcam, journal, read_take, rescue, sources_webcam
 from hmcap.realtime.frames import Frame
 from hmcap.realtime.options import CaptureOptions
 from hmcap.realtime.outputs import numbered, plan_unused
@@ -50,11 +50,12 @@ def test_a_take_from_the_start_counts_what_was_dropped_before_its_first_frame(tm
     assert switch.takes[0].stats(stats_of()).dropped == 3
 
 
-def test_a_full_disk_stops_the_recording_and_nothing_else(tmp_path, monkeypatch):
+def test_a_full_disk_without_another_folder_stops_the_recording_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(rescue, "other_folders", tuple)
     with switch_in(tmp_path, on=True) as switch:
         for k in range(3):
             give([switch], k)
-        writer = switch.takes[0].writer
+        writer = switch.takes[0].journal.writer
         writer.flush()
 
         def full(*_, **__):
@@ -78,6 +79,29 @@ def test_a_full_disk_stops_the_recording_and_nothing_else(tmp_path, monkeypatch)
         give([switch], 6)
     assert len(read_take(tmp_path / "take.hmcap").proxies) == 3
     assert len(read_take(tmp_path / "take-2.hmcap").proxies) == 1
+
+
+def test_a_full_disk_moves_the_recording_to_another_folder(tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.setattr(rescue, "other_folders", lambda: (other,))
+    with switch_in(tmp_path / "full", on=True) as switch:
+        for k in range(3):
+            give([switch], k)
+        writer = switch.takes[0].journal.writer
+        writer.flush()
+
+        def full(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(writer._writer, "add_message", full)
+        for k in range(3, 6):
+            give([switch], k)
+        assert switch.state().on
+        assert any(str(other / "take.hmcap") in text and "No space left" in text for text in switch.news())
+        assert len(switch.errors) == 1
+    assert len(read_take(other / "take.hmcap").proxies) == 6
+    assert len(read_take(tmp_path / "full" / "take.hmcap").proxies) == 3
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):

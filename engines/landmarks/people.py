@@ -107,6 +107,11 @@ class PeopleStage:
         """What the user should know of whom was found."""
         return self._first.warnings
 
+    def close(self) -> None:
+        """End the threads of all; it must not be used any more."""
+        for person in self._people:
+            person.stage.close()
+
     def __call__(self, image_rgb: np.ndarray, index: int, stamp_s: float) -> tuple[Proxies, ...]:
         """Proxies of every person in the (H, W, 3) uint8 RGB frame ``index``, taken at ``stamp_s`` seconds."""
         return (self.hands(self.body(image_rgb, index, stamp_s)), *self.others(index))

@@ -155,8 +155,8 @@ class LandmarkStage:
         self._body = body or BodyNetwork(self.engines["pose_landmark"])
         pair = HandPairNetwork(self.engines[HAND_PAIR]) if hand is None and HAND_PAIR in self.engines else None
         one = hand or HandNetwork(self.engines["hand_landmark"])
-        helper = ThreadPoolExecutor(1, "hmcap-hand") if side_by_side else None
-        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), one, pair, helper)
+        self._helper = ThreadPoolExecutor(1, "hmcap-hand") if side_by_side else None
+        self._hands = HandTracker(HandRecrop(self.engines["hand_recrop"]), one, pair, self._helper)
         # What other networks than the published one say of a body that is a hand is not known.
         self._lone_hand = one if isinstance(one, HandNetwork) else None
         self.warnings: list[str] = []
@@ -235,6 +235,12 @@ class LandmarkStage:
     def another(self) -> "LandmarkStage":
         """A stage on the same networks that follows a person of its own."""
         return self._again()
+
+    def close(self) -> None:
+        """End its threads; it must not be used any more."""
+        for helper in (self._helper, self._beside):
+            if helper is not None:
+                helper.shutdown(cancel_futures=True)
 
     def reset(self) -> None:
         """Forget the person: the next frame starts with a detection."""

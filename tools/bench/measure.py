@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ...engines.base import Engine
 from ...models.errors import HmcapError
-from ...realtime.loop import shared_processor
 from ...realtime.machine import cores, processor_name
 from ...realtime.motion import weights_file
 from ...realtime.options import CaptureOptions
+from ...realtime.processor import shared_processor
 from .alone import engine_alone, input_of, noise, share_of_initialiser
 from .peer import Peer
 from .pipeline import WARM_UP_FRAMES, Clip, Pipeline, as_file, as_live, delay, one_by_one

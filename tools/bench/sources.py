@@ -18,6 +18,10 @@ class _Around(Source):
     def __iter__(self) -> Iterator[Frame]:
         return self._frames()
 
+    def interrupt(self) -> None:
+        super().interrupt()
+        self.inner.interrupt()
+
     def close(self) -> None:
         self.inner.close()
 

@@ -106,7 +106,7 @@ class _StandInMotion:
         return _stand(list(proxies), None)
 
 
-def _stand(proxies: list[Proxies], camera: Camera | None, **_: Any) -> list[MotionFrame]:
+def _stand(proxies: Sequence[Proxies], camera: Camera | None, **_: Any) -> list[MotionFrame]:
     zeros = np.zeros
     return [
         MotionFrame(

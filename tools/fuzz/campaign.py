@@ -74,7 +74,7 @@ def _run(reader: str, folder: Path, seconds: int, seed: int) -> tuple[str, bool]
     """Everything the process said, and whether it ended before its time."""
     log = folder / "log"
     # In memory where there is such a place: most readers take a path.
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else folder
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else folder  # noqa: S108  # a folder of its own is made there
     with tempfile.TemporaryDirectory(prefix="hmcap-fuzz-", dir=place, ignore_cleanup_errors=True) as work:
         code = _code_of(reader, folder, seconds, seed, work, log)
     return log.read_text("utf-8", "replace"), code != 0

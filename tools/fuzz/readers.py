@@ -32,9 +32,10 @@ from ...realtime.exporters import ExportOptions
 from ...realtime.journal_reading import read_take
 from ...realtime.options import CaptureOptions, options_from_settings, parse_formats
 from ...realtime.parsers import capture_parser, export_parser
+from ...realtime.peers import knows
 from ...realtime.sources import open_source
 from ...realtime.sources_images import read_rgb
-from ...realtime.streams.websocket import _LOCAL_PAGE, _knows
+from ...realtime.streams.websocket import _LOCAL_PAGE
 from ...realtime.take import TakeHeader
 from ..evaluation.methods import store
 from ..evaluation.report import results_file
@@ -186,7 +187,7 @@ def _typed(data: bytes, folder: Path) -> object:
 def _address(data: bytes, folder: Path) -> object:
     text = data.decode("utf-8", "surrogateescape")
     with contextlib.suppress(HmcapError):
-        check_token(text)
+        check_token(text, "--viewer-token")
     found = parse_address(text, "--viewer", DEFAULT_VIEWER, any_port=True)
     return str(found), found.loopback
 
@@ -198,7 +199,7 @@ def _request(data: bytes, folder: Path) -> object:
         with contextlib.suppress(InvalidHeaderValue):  # the library takes no such line from a client
             headers["Authorization"] = line
     _LOCAL_PAGE.fullmatch(rest)
-    return _knows("a-long-token", Request(path, headers))
+    return knows("a-long-token", Request(path, headers))
 
 
 def _text(read: Callable[[str], object]) -> Callable[[bytes, Path], object]:
