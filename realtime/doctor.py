@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ..engines import cuda, engine_cache, registry
 from ..engines.backends import available
-from ..engines.landmarks.stage import DEFAULT_MODELS, FACE_MODELS
+from ..engines.landmarks.opening import DEFAULT_MODELS, FACE_MODELS
 from ..engines.store import models_folder
 from ..engines.tensorrt_library import FLAVOURS, load, present, unavailable
 from ..models.body import load_body

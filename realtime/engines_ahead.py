@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engines import PRECISIONS, Profile, cuda, engine_cache
-from ..engines.landmarks.stage import DEFAULT_MODELS, FACE_MODELS, OUTPUTS, PAIR
+from ..engines.landmarks.opening import DEFAULT_MODELS, FACE_MODELS, OUTPUTS, PAIR
 from ..engines.registry import fetch, list_models, resolve
 from ..engines.store import explained
 from ..engines.tensorrt_build import Target, build, key_of

@@ -26,7 +26,9 @@ T = TypeVar("T")
 STAGES = ("capture", "body", "hands", "motion", "sinks")
 """The parts of a run, a thread each."""
 QUEUE_SIZE = 3
-"""Frames waiting between two stages of a file run; decoded 4K frames are 25 MB each."""
+"""Frames waiting between two stages of a file run."""
+QUEUE_BYTES = 300 << 20
+"""Their pictures take no more; one of 4K takes 25 MB, one of 8K 100."""
 _READ_S = 0.8
 """For so long after ``stop`` the source may still be busy with a frame; then the run goes on without it."""
 _DRAIN_S = 0.8
@@ -127,6 +129,11 @@ class RunStats:
         return {n: self.calls[n] / s for n, s in self.busy_s.items() if s > 0 and self.calls.get(n)}
 
 
+def queue_size(width_px: int, height_px: int) -> int:
+    """Pictures of that size that may wait between two stages."""
+    return max(1, min(QUEUE_SIZE, QUEUE_BYTES // (2 * 3 * width_px * height_px)))
+
+
 class CaptureLoop:
     """One run over one source. ``stop`` asks for a clean end; everything captured until then passes all stages."""
 
@@ -139,7 +146,7 @@ class CaptureLoop:
     ) -> None:
         self._source, self._landmarks, self._motion = source, landmarks, motion
         self._sinks = tuple(sinks)
-        size = 1 if source.live else QUEUE_SIZE
+        size = 1 if source.live else queue_size(source.width_px, source.height_px)
         self._captured: Handover[Frame] = Handover(size, newest_only=source.live)
         self._followed: Handover[tuple[Frame, Seen]] = Handover(1)
         # Live, frames may pile up before the motion only where it takes them all at once.

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import threading
+import time
 from fractions import Fraction
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import hmcap.realtime.run as capture_run
 import numpy as np
 import pytest
 from hmcap.engines import registry
-from hmcap.engines.landmarks.stage import DEFAULT_MODELS
+from hmcap.engines.landmarks.opening import DEFAULT_MODELS
 from hmcap.models.body import load_body
 from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.motion import MotionFrame
@@ -238,10 +239,10 @@ def test_help_and_version_work(words, capsys):
 
 
 class FakeCamera:
-    """Stands in for cv2.VideoCapture with twelve bright frames."""
+    """Stands in for cv2.VideoCapture; never ends, and leaves time for every frame."""
 
     def __init__(self, index):
-        self.left = 13
+        self.index = index
 
     def isOpened(self):
         return True
@@ -253,8 +254,8 @@ class FakeCamera:
         return 30.0
 
     def read(self):
-        self.left -= 1
-        return (True, np.full((24, 32, 3), 200, np.uint8)) if self.left >= 0 else (False, None)
+        time.sleep(0.004)
+        return True, np.full((24, 32, 3), 200, np.uint8)
 
     def release(self):
         pass
@@ -264,19 +265,19 @@ def test_a_webcam_is_captured_live_and_recorded_when_asked(stages, tmp_path, mon
     monkeypatch.setattr(sources_webcam.cv2, "VideoCapture", FakeCamera)
     monkeypatch.setattr(capture, "why_no_screen", lambda: "there is no display here")
     monkeypatch.chdir(tmp_path)
-    code, out, _ = run(capsys, "--webcam", 0)
+    code, out, _ = run(capsys, "--webcam", 0, "--max-frames", 12)
     assert code == 0
     assert "No window: there is no display here." in out
     assert list(tmp_path.iterdir()) == []
     assert stages == []
-    result = capture_webcam(0, record=True, export="bvh", out=tmp_path / "o")
+    result = capture_webcam(0, record=True, export="bvh", out=tmp_path / "o", max_frames=12)
     assert result.take is not None
     assert result.takes == (result.take,)
     take = read_take(result.take)
     assert take.header.live
     assert take.revision == 1
     assert len(take.motion) == len(take.proxies) == result.report.frames
-    assert result.report.frames + result.report.dropped == 12
+    assert result.report.frames + result.report.dropped >= 12 >= result.report.frames
     stamps = [p.stamp_s for p in take.proxies]
     if len(stamps) > 1:
         assert take.fps == pytest.approx((len(stamps) - 1) / (stamps[-1] - stamps[0]))

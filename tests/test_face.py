@@ -434,7 +434,7 @@ def test_a_live_capture_carries_the_face_too(tmp_path, monkeypatch):
     recorded = []
     monkeypatch.setattr(capture_run, "RecentFrames", lambda: recorded.append(RecentFrames()) or recorded[0])
     parts = Parts(landmarks=Seeing(), motion=live, solve=lambda proxies, camera, **_: stand(proxies, camera))
-    capture_webcam(0, parts=parts, face=True)
+    capture_webcam(0, parts=parts, face=True, max_frames=12)
     (frames,) = recorded
     straight = LiveExpression()
     expected = [straight.push(p.face, p.stamp_s) for p in frames.proxies]

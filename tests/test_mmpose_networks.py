@@ -9,7 +9,7 @@ import pytest
 from dot_figures import Fixed, default_engines, dot_network, draw, figure
 from hmcap.engines import registry
 from hmcap.engines.backends import open_engine
-from hmcap.engines.landmarks import LandmarkStage, stage
+from hmcap.engines.landmarks import LandmarkStage, opening
 from hmcap.engines.landmarks.mmpose import Form, MmposeBody, MmposeHand, find_network
 from hmcap.engines.user_files import read_user_files
 from hmcap.models.body import load_body
@@ -293,10 +293,10 @@ def test_stage_opens_the_networks_by_name(files, monkeypatch) -> None:
     fetched: list[str] = []
     monkeypatch.setattr(registry, "fetch", lambda names: fetched.extend(names))
     monkeypatch.setattr(registry, "resolve", _resolve(registry.resolve))
-    monkeypatch.setattr(stage, "open_engine", _opening(default))
+    monkeypatch.setattr(opening, "open_engine", _opening(default))
     landmarks = LandmarkStage.open(backend="onnxruntime", body_network="mine", hand_network="fingers")
     assert sorted(fetched) == ["hand_recrop", "pose_detection"]
-    assert tuple(landmarks.engines) == stage.MODULES
+    assert tuple(landmarks.engines) == opening.MODULES
     assert landmarks.engines["pose_landmark"].backend == "onnxruntime"
     points = figure(hands="any")
     assert max(errors_px(landmarks(draw(points, "any"), 0, 0.0), points).values()) < 1.5

@@ -12,7 +12,7 @@ from hmcap.engines.convert import network_model, onnx_for, tflite_file_to_onnx
 from hmcap.engines.landmarks.geometry import Roi
 from hmcap.engines.landmarks.hands import HandTracker
 from hmcap.engines.landmarks.networks import HandNetwork, HandPairNetwork
-from hmcap.engines.landmarks.stage import DEFAULT_MODELS, PAIR
+from hmcap.engines.landmarks.opening import DEFAULT_MODELS, PAIR
 from hmcap.engines.precision import lowered
 from hmcap.models.errors import HmcapError, UsageError
 from hmcap.models.networks.config import STEP_RATE_HZ

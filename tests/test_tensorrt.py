@@ -467,7 +467,7 @@ def test_doctor_says_what_there_is_of_tensorrt(trt, monkeypatch, network):
 @pytest.mark.network
 def test_engines_built_ahead_are_those_that_a_capture_opens(monkeypatch):
     """The same files, sizes and outputs on both sides: else a run would build again what lies there."""
-    from hmcap.engines.landmarks import stage
+    from hmcap.engines.landmarks import opening, stage
     from hmcap.realtime.motion import open_networks
 
     asked = set()
@@ -478,7 +478,7 @@ def test_engines_built_ahead_are_those_that_a_capture_opens(monkeypatch):
         engine.backend, engine.device = "tensorrt_rtx", "cuda:0"
         return engine
 
-    monkeypatch.setattr(stage, "open_engine", opened)
+    monkeypatch.setattr(opening, "open_engine", opened)
     monkeypatch.setattr("hmcap.engines.open_engine", opened)
     builds = SimpleNamespace(builds=True)
     monkeypatch.setattr(

@@ -5,7 +5,8 @@ hand_landmark. The palm detector is not needed: the body landmarks say where the
 for, takes the two networks of its Face Landmarker.
 """
 
+from .opening import DEFAULT_MODELS, FACE_MODELS, MODULES
 from .people import PeopleStage
-from .stage import DEFAULT_MODELS, FACE_MODELS, MODULES, LandmarkStage, Sighting
+from .stage import LandmarkStage, Sighting
 
 __all__ = ["DEFAULT_MODELS", "FACE_MODELS", "MODULES", "LandmarkStage", "PeopleStage", "Sighting"]

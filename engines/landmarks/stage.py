@@ -11,8 +11,7 @@ import numpy as np
 
 from ...models.errors import HmcapError
 from ...models.proxies import Proxies
-from ..backends import open_engine
-from ..base import Engine, Profile
+from ..base import Engine
 from .doubts import (
     SURE_PRESENCE,
     SURE_SCORE,
@@ -27,13 +26,11 @@ from .doubts import (
     is_reversed,
     is_tilted,
 )
-from .face import FACE_OUTPUTS, FaceReader
+from .face import FaceReader
 from .geometry import Roi, tiles
 from .hands import HandTracker
 from .mapping import to_proxies
-from .mmpose import MmposeBody, MmposeHand, find_network, one_picture
 from .networks import (
-    BODY_OUTPUTS,
     Body,
     BodyModule,
     BodyNetwork,
@@ -45,6 +42,7 @@ from .networks import (
     PersonDetector,
     thumbnail,
 )
+from .opening import FACE_MODELS, HAND_PAIR, MODULES, open_parts
 from .sides import SideKeeper
 from .timing import timed
 from .tracking import (
@@ -58,28 +56,6 @@ from .tracking import (
     reacquire,
     too_few,
 )
-
-MODULES = ("pose_detection", "pose_landmark", "hand_recrop", "hand_landmark")
-"""The stage's modules in the order they run; also the keys of :attr:`LandmarkStage.engines`."""
-
-DEFAULT_MODELS: dict[str, str] = {
-    "pose_detection": "pose_detection",
-    "pose_landmark": "pose_landmark_full",
-    "hand_recrop": "hand_recrop",
-    "hand_landmark": "hand_landmark_full",
-}
-"""Module -> name in the model registry."""
-
-FACE_MODELS: dict[str, str] = {"face_landmark": "face_landmark", "face_blendshapes": "face_blendshapes"}
-"""The same for the two modules of the face, which run only where it is asked for."""
-
-OUTPUTS: dict[str, tuple[int, ...]] = {"pose_landmark": BODY_OUTPUTS, "face_landmark": FACE_OUTPUTS}
-"""Module -> positions of the outputs that are used, where those are not all."""
-HAND_PAIR = "hand_landmark_pair"
-"""Key of the engine that runs both hands in one call; on a CPU that gains nothing, and there is none."""
-PAIR = Profile("pair", {"batch": (2, 2, 2)})
-"""Its sizes."""
-_PAIR_BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")
 
 _SECOND_LOOK_S = 0.5
 """How often a followed body that is half out of view is asked whether it is a hand."""
@@ -183,54 +159,17 @@ class LandmarkStage:
     ) -> "LandmarkStage":
         """Open the four networks, and the two of the face with ``face``.
 
-        ``models`` replaces single entries of :data:`DEFAULT_MODELS`: module name -> registry name, or path of a file.
+        ``models`` replaces single entries of :data:`.opening.DEFAULT_MODELS`: module name -> registry name, or path of
+        a file.
         ``body_network`` and ``hand_network``: names of networks of the user's (``hmcap models add``) with one of the
         layouts of :mod:`.mmpose`, in place of pose_landmark and hand_landmark. ``precision``: what they compute in, one
         of ``engines.PRECISIONS``. Raises :class:`HmcapError` where a network, engine or device does not come up.
         """
-        from ..registry import REGISTRY, fetch, resolve
-
-        known = {**DEFAULT_MODELS, **(FACE_MODELS if face else {})}
-        chosen = {**known, **(models or {})}
-        unknown = [m for m in chosen if m not in known]
-        if unknown:
-            raise HmcapError(f"Unknown module {', '.join(unknown)}: expected some of {', '.join(known)}.")
-        body = None if body_network is None else find_network(body_network, "body")
-        hand = None if hand_network is None else find_network(hand_network, "hand")
-        for module, own in (("pose_landmark", body), ("hand_landmark", hand)):
-            if own is not None:
-                del chosen[module]
-        # All at once: one by one, each network that is missing would download the wheel that holds them all.
-        fetch([str(c) for c in chosen.values() if str(c) in REGISTRY])
-        paths = {m: Path(c) if Path(c).suffix else resolve(str(c)) for m, c in chosen.items()}
-
-        def opened(
-            path: Path, module: str = "", outputs: Sequence[int] | None = None, profile: Profile | None = None
-        ) -> Engine:
-            return open_engine(
-                path, backend=backend, device=device, threads=threads, precision=precision, outputs=outputs,
-                profile=profile, streams=2 if side_by_side and module == "hand_landmark" else 1,
-            )  # fmt: skip
-
-        side_by_side = device.lower() == "cpu"
-        engines = {m: opened(p, m, OUTPUTS.get(m)) for m, p in paths.items()}
-        # An .onnx file says itself how many images it takes; ours are converted for as many as are asked for.
-        if hand is None and paths["hand_landmark"].suffix.lower() == ".tflite":
-            one = engines["hand_landmark"]
-            if one.backend in _PAIR_BACKENDS and one.device.startswith("cuda"):
-                engines[HAND_PAIR] = opened(paths["hand_landmark"], profile=PAIR)
-
-        def users(name: str, module: str = "") -> Engine:
-            path = resolve(name)
-            return opened(path, module, profile=one_picture(path))
-
-        return cls(
-            engines,
-            subject=subject,
-            body=None if body is None else MmposeBody(users(body[0].name), body[1]),
-            hand=None if hand is None else MmposeHand(users(hand[0].name, "hand_landmark"), hand[1]),
-            side_by_side=side_by_side,
-        )
+        parts = open_parts(
+            models or {}, body_network, hand_network, face=face,
+            backend=backend, device=device, threads=threads, precision=precision,
+        )  # fmt: skip
+        return cls(parts.engines, subject=subject, body=parts.body, hand=parts.hand, side_by_side=parts.side_by_side)
 
     def another(self) -> "LandmarkStage":
         """A stage on the same networks that follows a person of its own."""
