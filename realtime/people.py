@@ -95,6 +95,8 @@ def record_people(run: "Run", sinks: Sequence[Sink], motion: MotionStage | None)
             raise stopped_at_once(closed(journals), error) from error
         except CaptureFailedError as error:
             raise error.with_kept(closed(journals)) from error
+        except HmcapError as error:
+            raise run.with_failed(error) from error
     paths = tuple(journals[k].path for k in found)
     run.raise_failed(paths)
     return CaptureResult(paths[0], reports[0], tuple(files), interrupts.asked, paths)

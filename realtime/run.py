@@ -201,6 +201,8 @@ class Run:
                 raise stopped_at_once(closed([journal]), error) from error
             except CaptureFailedError as error:
                 raise error.with_kept(closed([journal])) from error
+            except HmcapError as error:
+                raise self.with_failed(error) from error
         self.raise_failed(result.takes)
         return result
 
@@ -355,6 +357,10 @@ class Run:
         """The same for what makes the end of the run an error, whatever else was written."""
         self.failed.append(text)
         self.warn(text)
+
+    def with_failed(self, error: HmcapError) -> HmcapError:
+        """The error that ends the run, behind those that it went on after: one says where the take is by now."""
+        return HmcapError(" ".join([*dict.fromkeys(self.failed), str(error)])) if self.failed else error
 
     def raise_failed(self, takes: Sequence[Path] = ()) -> None:
         """Raise HmcapError where a part of the run failed that it went on without; it says where the takes are."""

@@ -86,17 +86,18 @@ def small_disk():
         pytest.skip(str(error))
 
 
-def test_a_full_disk_ends_a_capture_in_one_sentence_and_keeps_the_take(small_disk, tmp_path):
+def test_a_take_on_a_full_disk_goes_on_in_the_home_folder(small_disk, tmp_path):
     command = [sys.executable, "-m", "hmcap.tools.faults.victim", str(small_disk), "4"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | home)
     assert ended.returncode == 1
-    assert ended.stderr.startswith("hmcap: Expected to be able to write")
     assert "No space left on device" in ended.stderr
     assert "Traceback" not in ended.stderr
-    (take,) = small_disk.iterdir()
-    assert f"kept in {take}: hmcap export {take} --to bvh --out FOLDER" in ended.stderr
-    found = len(read_take(take).proxies)
-    assert 30 < found < 120
+    (first,) = small_disk.iterdir()
+    (take,) = tmp_path.iterdir()
+    assert f"It goes on in {take}, which holds everything from its first frame." in ended.stdout + ended.stderr
+    assert 30 < len(read_take(first).proxies) < 120
+    assert len(read_take(take).proxies) == 120
 
 
 def test_a_take_on_a_full_disk_is_solved_and_exported_elsewhere(small_disk, tmp_path, monkeypatch, capsys):
@@ -137,18 +138,19 @@ def test_a_take_that_cannot_be_written_anew_stays_as_it_was(tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_disk_that_turns_read_only_is_told_in_one_sentence():
+def test_a_take_on_a_disk_that_turns_read_only_goes_on_in_the_home_folder(tmp_path):
     def command(folder):
         return [sys.executable, "-m", "hmcap.tools.faults.victim", str(folder), "4"]
 
     try:
-        one = disk.read_only("read-only", command)
+        one = disk.read_only("read-only", command, tmp_path)
     except HmcapError as error:
         pytest.skip(str(error))
     assert (one.exit_code, one.exported) == (1, True)
     assert "Read-only file system" in one.said
     assert "Traceback" not in one.said
-    assert 0 < one.frames < 120
+    assert any(name.startswith("~/") for name in one.left)
+    assert one.frames == 120
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs /proc")

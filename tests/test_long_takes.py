@@ -19,7 +19,7 @@ from hmcap.models.streaming.resample import Sampler
 from hmcap.models.streaming.stream import MotionNetwork
 from hmcap.models.streaming.take import motion_of_take
 from hmcap.models.streaming.timeline import timeline
-from hmcap.realtime import outputs, sinks
+from hmcap.realtime import outputs, rescue, sinks
 from hmcap.realtime.exporters import EXPORTERS, ExportOptions, bvh, prepare
 from hmcap.realtime.exporters import track as tracks
 from hmcap.realtime.exporters.track import uniform_track
@@ -114,6 +114,7 @@ def somebody(index: int, stamp_s: float) -> Proxies:
 @pytest.mark.parametrize("kind", ["journal", "switch"])
 def test_pass_1_needs_no_more_memory_for_a_longer_take(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(sinks, "RECENT_FRAMES", 200)
+    monkeypatch.setattr(rescue, "RECENT_FRAMES", 200)
     header, early, late = make_header(), 600, 2499
     path, recent = tmp_path / "long.hmcap", RecentFrames()
     planned = Outputs(path, {}, None, None, None)
@@ -133,8 +134,8 @@ def test_pass_1_needs_no_more_memory_for_a_longer_take(tmp_path, monkeypatch, ki
         back = sink.proxies()
     else:
         assert sink.takes[0].stats(stats).frames == late + 1
-        back = sink.takes[0].writer.read_back()
-        writer = sink.takes[0].writer
+        back = sink.takes[0].journal.proxies()
+        writer = sink.takes[0].journal.writer
     assert len(back) == late + 1
     for i in (0, BLOCK_FRAMES, late):
         assert_same(back[i], somebody(i, i / 30))

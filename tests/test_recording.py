@@ -95,7 +95,12 @@ def test_a_full_disk_moves_the_recording_to_another_folder(tmp_path, monkeypatch
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(writer._writer, "add_message", full)
-        for k in range(3, 6):
+        give([switch], 3)
+        deadline = time.monotonic() + 60
+        while writer._appender._error is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for k in (4, 5):
             give([switch], k)
         assert switch.state().on
         assert any(str(other / "take.hmcap") in text and "No space left" in text for text in switch.news())

@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(p for part in ("realtime", "engines", "models", "tools") for p in (ROOT / part).rglob("*.py"))
+WRITES_WHAT_IS_REFUSED = ROOT / "tools" / "fuzz" / "seeds.py"
+FILES.remove(WRITES_WHAT_IS_REFUSED)
 
 
 def faults(text: str) -> list[str]:

@@ -146,7 +146,7 @@ def test_the_key_for_recording_begins_and_ends_takes(tmp_path):
     window.draw(stats_of(8, 30.0))
     give([switch], 8)
     assert not switch.state().on
-    assert [len(take.proxies) for take in switch.takes] == [3]
+    assert [take.frames for take in switch.takes] == [3]
 
 
 def test_a_lost_window_is_told_and_ends_nothing(tmp_path):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...engines.store import models_folder
 from ...models.errors import HmcapError
 from ...realtime.capture import export_take
 from ...realtime.journal_reading import PART_SUFFIX, read_take
@@ -38,7 +39,7 @@ class Outcome:
     left: tuple[str, ...]
     """Files that are there, with their sizes."""
     frames: int
-    """In the takes among them."""
+    """In the longest take among them."""
     exported: bool
     """Whether those takes could be exported elsewhere."""
 
@@ -62,7 +63,8 @@ def main(args: argparse.Namespace) -> int:
     outcomes: list[Outcome] = []
     for name, fault in FAULTS.items():
         try:
-            outcomes.append(fault(name, command))
+            with tempfile.TemporaryDirectory(prefix="hmcap-home-") as home:
+                outcomes.append(fault(name, command, Path(home)))
         except HmcapError as error:
             print(f"{name}: not tried. {error}\n")
             continue
@@ -75,47 +77,47 @@ def main(args: argparse.Namespace) -> int:
 Command = Callable[[Path], Sequence[str]]
 
 
-def full(name: str, command: Command, size_kb: int = 256) -> Outcome:
+def full(name: str, command: Command, home: Path, size_kb: int = 256) -> Outcome:
     """A disk that has room for some of the take."""
     with memory_disk(size_kb) as folder:
-        return _outcome(name, folder, _finish(_start(command(folder))))
+        return _outcome(name, folder, home, _finish(_start(command(folder), home)))
 
 
-def full_at_once(name: str, command: Command) -> Outcome:
+def full_at_once(name: str, command: Command, home: Path) -> Outcome:
     """A disk without any room."""
     with memory_disk(64) as folder:
         with contextlib.suppress(OSError), (folder / "other").open("wb", buffering=0) as other:
             while other.write(bytes(4096)):
                 pass
-        return _outcome(name, folder, _finish(_start(command(folder))))
+        return _outcome(name, folder, home, _finish(_start(command(folder), home)))
 
 
-def removed(name: str, command: Command) -> Outcome:
+def removed(name: str, command: Command, home: Path) -> Outcome:
     """The folder is deleted while the capture writes to it."""
     with tempfile.TemporaryDirectory(prefix="hmcap-disk-") as above:
         folder = Path(above) / "takes"
-        process = _start(command(folder))
+        process = _start(command(folder), home)
         _wait_for_journal(folder, process)
         shutil.rmtree(folder)
-        return _outcome(name, folder, _finish(process))
+        return _outcome(name, folder, home, _finish(process))
 
 
-def read_only(name: str, command: Command) -> Outcome:
+def read_only(name: str, command: Command, home: Path) -> Outcome:
     """The file system meets an error and turns read-only, as ext4 does on a failing disk."""
     with loop_disk() as folder:
-        process = _start(command(folder))
+        process = _start(command(folder), home)
         _wait_for_journal(folder, process)
         _system("mount", "-o", "remount,abort", str(folder))
-        return _outcome(name, folder, _finish(process))
+        return _outcome(name, folder, home, _finish(process))
 
 
-FAULTS: dict[str, Callable[[str, Command], Outcome]] = {
+FAULTS: dict[str, Callable[[str, Command, Path], Outcome]] = {
     "disk full at the start": full_at_once,
     "disk full during the capture": full,
     "folder removed": removed,
     "disk turns read-only": read_only,
 }
-"""Name of each fault, and what brings it about."""
+"""Name of each fault, and what brings it about; the folder is the home of the process that meets it."""
 
 
 @contextlib.contextmanager
@@ -157,8 +159,11 @@ def _system(*words: str) -> None:
         ) from error
 
 
-def _start(command: Sequence[str]) -> "subprocess.Popen[str]":
-    environment = os.environ | {"COLUMNS": "500"}
+def _start(command: Sequence[str], home: Path) -> "subprocess.Popen[str]":
+    # What is fetched already stays where it is.
+    environment = os.environ | {
+        "COLUMNS": "500", "HOME": str(home), "USERPROFILE": str(home), "HMCAP_MODELS": str(models_folder()),
+    }  # fmt: skip
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
@@ -182,18 +187,18 @@ def _finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
     return process.returncode, " / ".join(lines[-3:])
 
 
-def _outcome(fault: str, folder: Path, ended: tuple[int, str]) -> Outcome:
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    left = tuple(f"{path.name} ({path.stat().st_size:,} bytes)" for path in paths)
+def _outcome(fault: str, folder: Path, home: Path, ended: tuple[int, str]) -> Outcome:
+    paths = [path for place in (folder, home) if place.is_dir() for path in sorted(place.iterdir()) if path.is_file()]
+    left = tuple(f"{'~/' if path.parent == home else ''}{path.name} ({path.stat().st_size:,} bytes)" for path in paths)
     frames, exported = 0, True
     with tempfile.TemporaryDirectory(prefix="hmcap-disk-") as elsewhere:
         for path in paths:
             if not path.name.endswith((SUFFIX, SUFFIX + PART_SUFFIX)):
                 continue
-            copy = Path(elsewhere) / path.name
+            copy = Path(elsewhere) / f"{path.parent.name}-{path.name}"
             shutil.copy(path, copy)
             try:
-                frames += len(read_take(copy).proxies)
+                frames = max(frames, len(read_take(copy).proxies))
                 export_take(copy, to="csv", out=Path(elsewhere) / "out", solve=stand_ins().solve)
             except HmcapError:
                 exported = False
