@@ -15,6 +15,7 @@ from .named_by_takes import check_named_files
 from .options import CaptureOptions
 from .player import Feeder, Player, check_speed
 from .progress import Display
+from .recovered import describe_recovery
 from .viewer import Playback, Viewer
 from .viewer.viewer import announcement
 from .watching import release_all
@@ -46,6 +47,8 @@ def play_take(
     choices.check_tokens_seen(show)
     check_token_seen(address, viewer_token, "--viewer", show)
     recorded = read_take(take)
+    for line in describe_recovery(recorded, Path(take).name):
+        display.say(line)
     check_named_files(recorded.header)
     player = Player(recorded, speed=speed, loop=loop)
     body = take_body(recorded)
