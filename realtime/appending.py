@@ -162,6 +162,8 @@ class Appender:
                 )
 
     def _fail(self, error: Exception) -> None:
+        # Whatever ended the writing, the take is as little to be written as on a full disk.
+        failed = error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}")
         with self._changed:
-            self._error = self._error or error
+            self._error = self._error or failed
             self._changed.notify_all()

@@ -42,17 +42,22 @@ def _run(words: list[str]) -> int:
     except HmcapError as error:
         if "--debug" in words:
             traceback.print_exc()
-        print(f"hmcap: {one_paragraph(error)}", file=sys.stderr)
+        _tell(one_paragraph(error))
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         if "--debug" in words:
             traceback.print_exc()
-        print(f"hmcap: {one_paragraph(interrupt) or 'stopped.'}", file=sys.stderr)
+        _tell(one_paragraph(interrupt) or "stopped.")
         return exit_code_of(interrupt)
     except BrokenPipeError:
         # The reader of our output went away (for example `| head`): nothing is left to say to it.
         sys.stdout = None
         return 1
+
+
+def _tell(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+        print(f"hmcap: {text}", file=sys.stderr, flush=True)
 
 
 def one_paragraph(error: BaseException) -> str:

@@ -24,6 +24,8 @@ MAX_MESSAGE_BYTES = 1 << 20
 MAX_BETAS = 1024
 MAX_INDEX = 2**40
 MAX_SIDE_PX = 1 << 16
+MAX_STAMP_S = 1e9
+"""Thirty years."""
 DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)
 """How many distortion coefficients a lens may have in OpenCV."""
 
@@ -67,7 +69,7 @@ def decode_proxies(data: bytes) -> Proxies:
         raise _broken("image_size_px", size)
     return Proxies(
         _integer(fields, "index", 0, MAX_INDEX),
-        _finite(fields, "stamp_s"),
+        _stamp(fields),
         (
             _checked_int(size[0], "image_size_px", 1, MAX_SIDE_PX),
             _checked_int(size[1], "image_size_px", 1, MAX_SIDE_PX),
@@ -112,7 +114,7 @@ def decode_motion(data: bytes) -> tuple[MotionFrame, int]:
         raise _broken("reprojection_error", error)
     motion = MotionFrame(
         index=_integer(fields, "index", 0, MAX_INDEX),
-        stamp_s=_finite(fields, "stamp_s"),
+        stamp_s=_stamp(fields),
         present=present,
         betas=_array(fields, "betas", None, finite=True),
         poses=_array(fields, "poses", _SHAPES["poses"], finite=True),
@@ -254,6 +256,13 @@ def _is_finite(value: Any) -> bool:
     """Whether it is a number that a float can hold; JSON has whole numbers of any length."""
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     return plain and abs(value) <= sys.float_info.max
+
+
+def _stamp(fields: Mapping[str, Any]) -> float:
+    stamp_s = _finite(fields, "stamp_s")
+    if abs(stamp_s) > MAX_STAMP_S:
+        raise _broken("stamp_s", stamp_s)
+    return stamp_s
 
 
 def _broken(name: str, found: object) -> HmcapError:

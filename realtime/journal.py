@@ -261,7 +261,7 @@ class TakeWriter:
             os.replace(self.part_path, self.path)
         except OSError:
             self.path = self.part_path
-        return _cannot_write(self.path, error, kept=self.path.is_file())
+        return _cannot_write(self.path, error, kept=os.path.isfile(self.path))
 
 
 def read_part(writer: TakeWriter) -> Take:

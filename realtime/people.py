@@ -106,7 +106,7 @@ def _found(run: "Run", journals: Sequence[SafeJournal]) -> list[int]:
     """Who was found, counted from 0, the first always among them; the takes of the others are given up."""
     needed = max(1, math.ceil(MIN_SEEN_S * run.header.fps))
     seen = [journal.seen for journal in journals]
-    found = [k for k, frames in enumerate(seen) if k == 0 or frames >= min(needed, journals[k].frames)]
+    found = [k for k, n in enumerate(seen) if k == 0 or (n and n >= min(needed, journals[k].frames))]
     for k in sorted(set(range(len(journals))) - set(found)):
         journals[k].discard()
     if len(found) < len(journals) and seen[0]:
@@ -120,7 +120,7 @@ def _solved(run: "Run", people: Sequence[SafeJournal], stats: RunStats) -> tuple
     motions: list[Sequence[MotionFrame]] = []
     with ExitStack() as stack:
         for journal in people:
-            stack.enter_context(if_stuck(journal.writer.close))
+            stack.enter_context(if_stuck(journal.end))
         for journal in people:
             run.display.say(f"person {journal.writer.header.settings['person']}:")
             motions.append(run.solve_all(journal.proxies()))

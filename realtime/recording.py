@@ -15,7 +15,7 @@ from .interrupts import shielded
 from .journal import TakeWriter, read_part
 from .loop import RunStats
 from .outputs import Outputs
-from .rescue import SafeJournal
+from .rescue import SafeJournal, begin_elsewhere
 from .take import Take, TakeHeader
 
 
@@ -156,12 +156,16 @@ class RecordSwitch:
     def _begin(self, frame: Frame) -> None:
         outputs = self._plan()
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        writer = TakeWriter(outputs.take, dataclasses.replace(self._header, created=now))
+        header = dataclasses.replace(self._header, created=now)
+        try:
+            writer = TakeWriter(outputs.take, header)
+        except HmcapError as error:
+            writer = begin_elsewhere(outputs.take, header, error, self._moved)
         take = Recording(SafeJournal(writer, self._moved), outputs, self._next_index, frame.index, frame.stamp_s)
         with self._lock:
             self._current = take
             self.takes.append(take)
-            self._news.append(f"Recording to {outputs.take}")
+            self._news.append(f"Recording to {writer.path}")
 
     def _append(self, take: Recording, frame: Frame, proxies: Proxies, motion: MotionFrame | None) -> None:
         index, stamp_s = frame.index - take.first_index, frame.stamp_s - take.first_s

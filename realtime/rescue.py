@@ -1,5 +1,7 @@
 """A take that moves on to another folder where it cannot be written any more."""
 
+import contextlib
+import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +15,8 @@ from ..models.proxies import Proxies
 from .frames import Frame
 from .interrupts import shielded
 from .journal import TakeWriter
-from .journal_reading import PART_SUFFIX, read_take
+from .journal_reading import PART_SUFFIX, read_proxies
+from .memory import enough_memory
 from .player import NO_PICTURE
 from .sinks import JournalSink
 from .take import TakeHeader
@@ -25,7 +28,11 @@ fit into what waits for a disk (``appending.MAX_WAITING_BYTES``)."""
 
 def other_folders() -> tuple[Path, ...]:
     """Where a take goes on whose folder fails, in the order tried: the home folder, then that for temporary files."""
-    return Path.home(), Path(tempfile.gettempdir())
+    found: list[Path] = []
+    for find in (Path.home, tempfile.gettempdir):
+        with contextlib.suppress(OSError, RuntimeError):  # a user without a home, no folder that can be written to
+            found.append(Path(find()))
+    return tuple(found)
 
 
 class SafeJournal:
@@ -55,11 +62,17 @@ class SafeJournal:
 
     def proxies(self) -> Sequence[Proxies]:
         """Everything seen so far, in order, read back from the take."""
-        try:
-            return self.writer.read_back()
-        except HmcapError as error:
-            self._move(error)
-            return self.writer.read_back()
+        if self.writer.closed:
+            kept = f"What was captured until then is kept in it: hmcap export {self.path} --to bvh" if self.kept else ""
+            raise HmcapError(
+                f"Expected to be able to go on writing {self.path}; no folder was left that takes it. {kept}"
+            )
+        with enough_memory("read the take back", self.frames, "Export it on a computer with more: hmcap export."):
+            try:
+                return self.writer.read_back()
+            except HmcapError as error:
+                self._move(error)
+                return self.writer.read_back()
 
     @property
     def path(self) -> Path:
@@ -69,7 +82,7 @@ class SafeJournal:
     @property
     def kept(self) -> list[Path]:
         """The take's file, where there is a frame in it."""
-        return [self.path] if self.frames and self.path.is_file() else []
+        return [self.path] if self.frames and os.path.isfile(self.path) else []
 
     def open(self, header: TakeHeader) -> None:
         """See :class:`JournalSink`."""
@@ -111,6 +124,10 @@ class SafeJournal:
             except HmcapError as error:
                 self._move(error)
 
+    def end(self) -> Path:
+        """Close the take as it is, wherever it goes on by now; returns its file."""
+        return self.writer.close()
+
     def discard(self) -> None:
         """Give up the take, as of a person whom nobody saw."""
         self.frames = 0
@@ -118,6 +135,10 @@ class SafeJournal:
 
     def _move(self, error: HmcapError, header: TakeHeader | None = None) -> None:
         """Go on in the next folder that takes everything so far. Raises ``error`` where there is none."""
+        with shielded():
+            self._go_on(error, header)
+
+    def _go_on(self, error: HmcapError, header: TakeHeader | None) -> None:
         written = self._written()
         while self._left:
             folder = self._left.pop(0)
@@ -128,11 +149,12 @@ class SafeJournal:
                 for proxies in (*written, *self._recent):
                     journal(Frame(proxies.index, proxies.stamp_s, NO_PICTURE), proxies, None)
                 moved.flush()
-            except HmcapError:
-                if moved is not None and moved.path.is_file():
-                    moved.path.unlink()  # a part of what stands elsewhere already
+            except (HmcapError, OSError):
+                if moved is not None:
+                    with contextlib.suppress(OSError):
+                        moved.path.unlink()  # a part of what stands elsewhere already
                 continue
-            earlier = f" What was written before is still in {self.path}." if self.path.is_file() else ""
+            earlier = f" What was written before is still in {self.path}." if os.path.isfile(self.path) else ""
             self.writer, self._journal = moved, journal
             saved = len(written) + len(self._recent)
             holds = "everything from its first frame" if saved >= self.frames else f"its last {saved:,} frames"
@@ -148,8 +170,9 @@ class SafeJournal:
         if self.frames <= len(self._recent):
             return ()
         try:
-            frames = read_take(self.path).proxies
-        except HmcapError:
+            with self.path.open("rb") as file:
+                frames = read_proxies(file, os.path.getsize(self.path), self.path)
+        except (HmcapError, OSError, MemoryError):
             return ()
         oldest = self._recent[0].index
         return frames[: next((row for row, one in enumerate(frames) if one.index >= oldest), len(frames))]
@@ -164,9 +187,22 @@ class SafeJournal:
             self.writer.__exit__(kind, error, trace)
 
 
+def begin_elsewhere(path: Path, header: TakeHeader, error: HmcapError, tell: Callable[[str], None]) -> TakeWriter:
+    """A take that could not be begun at ``path`` because of ``error``, in the next folder that takes it. Raises
+    ``error`` where there is none."""
+    for folder in other_folders():
+        try:
+            writer = TakeWriter(_unused(folder, path.name), header)
+        except (HmcapError, OSError):
+            continue
+        tell(f"The take could not be begun in {path.parent}: {_cause(error)} It is in {writer.path}.")
+        return writer
+    raise error
+
+
 def _unused(folder: Path, name: str) -> Path:
     path, number = folder / name, 1
-    while path.exists() or path.with_name(path.name + PART_SUFFIX).exists():
+    while os.path.exists(path) or os.path.exists(path.with_name(path.name + PART_SUFFIX)):
         number += 1
         path = (folder / name).with_stem(f"{Path(name).stem}-{number}")
     return path

@@ -214,7 +214,7 @@ class Run:
         """Solve and export every take of a live run. One that fails stops none of the others: its HmcapError is raised
         at the end."""
         done: list[CaptureResult] = []
-        failed = list(switch.errors)
+        failed: list[HmcapError] = []
         takes = [take for take in switch.takes if not take.journal.writer.closed]
         for number, take in enumerate(takes, 1):
             if len(takes) > 1:
@@ -224,7 +224,7 @@ class Run:
                 done.append(self._finish(take.journal, take.stats(stats), interrupts, outputs))
             except HmcapError as error:
                 failed.append(error)
-        self.failed += map(str, failed)
+        self.failed += map(str, [*switch.errors, *failed])
         self.raise_failed([path for result in done for path in result.takes])
         return dataclasses.replace(
             done[0],
@@ -270,6 +270,8 @@ class Run:
                 for sink, error in loop.set_aside[told:]:
                     told += 1
                     self.problem(aside(sink, error))
+                    if isinstance(sink, SafeJournal) and not self.source.live:
+                        loop.stop()  # what is not kept can be captured again
                 note = f"{stats.dropped} dropped" if self.source.live else ""
                 progress.update(stats.frames, note=note)
                 if watch is not None and watch(stats):
@@ -290,7 +292,7 @@ class Run:
         if loop.stuck:
             self.warn(
                 f"{self.source.spec} did not answer any more when it was to end ({', '.join(loop.stuck)}); everything "
-                "that it had given until then was used. Unplug the camera or close the program that serves the stream."
+                "that it had given until then was used. Please report that with --debug, and with the kind of footage."
             )
         self.warnings += self.source.warnings
         for warning in self.source.warnings:
@@ -303,7 +305,7 @@ class Run:
         header, proxies = journal.writer.header, journal.proxies()
         if header.live:
             journal.update_header(with_measured_fps(header, [p.stamp_s for p in proxies]))
-        with if_stuck(journal.writer.close):
+        with if_stuck(journal.end):
             motion = self.solve_all(proxies)
         take, report = self.complete(journal, proxies, motion, stats)
         export_options = self.choices.export_options()

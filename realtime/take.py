@@ -168,5 +168,6 @@ def with_measured_fps(header: TakeHeader, stamps_s: Sequence[float]) -> TakeHead
     away = [after - before for before, after in pairwise(stamps_s) if after - before > AWAY_S]
     if len(away) == len(stamps_s) - 1:  # a source that is as slow as that
         away = []
-    fps = (len(stamps_s) - 1 - len(away)) / (stamps_s[-1] - stamps_s[0] - sum(away))
+    passed_s = stamps_s[-1] - stamps_s[0] - sum(away)
+    fps = (len(stamps_s) - 1 - len(away)) / passed_s if passed_s > 0 else 0.0
     return dataclasses.replace(header, fps=fps) if 0 < fps <= MOST_FPS else header

@@ -262,8 +262,9 @@ class PeopleStage:
                 who = self._newcomer(k, free, (image.shape[1], image.shape[0]))
                 if who is None and not anybody:
                     self._first.note_too_few(len(free))
-                if who is not None and self._first.is_lone_hand(image, who.body, times_s):
-                    return
+                while who is not None and self._first.is_lone_hand(image, who.body, times_s):
+                    free = [other for other in free if other is not who]
+                    who = self._newcomer(k, free, (image.shape[1], image.shape[0]))
                 if who is None:
                     return
                 bodies[k] = who.body

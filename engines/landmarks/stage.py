@@ -264,6 +264,8 @@ class LandmarkStage:
             if self._hand_looks >= 2:
                 self._forget()
                 return None
+        elif not is_half_seen(body):
+            self._hand_looks = 0
         if is_tilted(self.track.roi) and not 0 <= stamp_s - self._righted_s < _UPRIGHT_LOOK_S:
             self._righted_s = stamp_s
             return self._head_up(image, body, stamp_s, times_s)
@@ -344,15 +346,22 @@ class LandmarkStage:
         self, image: np.ndarray, people: Sequence[Detection], stamp_s: float, times_s: dict[str, float]
     ) -> Body | None:
         """Whom to follow from now on."""
-        chosen = choose_subject(people, (image.shape[1], image.shape[0]), self.subject)
-        if chosen is None:
-            self.note_too_few(len(people))
-            return None
-        body = self._at_first_sight(image, chosen, times_s)
-        if body is not None:
-            self._known = KnownPerson()
-            self._watch.start(stamp_s, watch=self.subject == "largest")
-        return body
+        for _ in range(_CANDIDATES):
+            chosen = choose_subject(people, (image.shape[1], image.shape[0]), self.subject)
+            if chosen is None:
+                self.note_too_few(len(people))
+                return None
+            body = self._at_first_sight(image, chosen, times_s)
+            if body is not None:
+                self._known = KnownPerson()
+                self._watch.start(stamp_s, watch=self.subject == "largest")
+                return body
+            if isinstance(self.subject, int):
+                return None
+            people = [p for p in people if p is not chosen]  # a hand, or a wall: it stands in nobody's way
+            if not people:
+                return None
+        return None
 
     def note_too_few(self, in_view: int) -> None:
         """Tell the user, once, where the number of the subject is larger than that of the people in view."""

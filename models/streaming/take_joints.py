@@ -8,12 +8,14 @@ import numpy as np
 
 from ..joint_limits import limited_rotations
 from ..skeleton import JOINT_GROUPS
-from ..turn_gate import TurnGate
+from ..turn_gate import LOOK_S, TurnGate
 from .blend import smoothed_rotations
 from .records import RATE_HZ
 
 PIECE = 4096
 """Frames of which all joints are in memory at a time."""
+_AHEAD = round(LOOK_S * RATE_HZ)
+"""Frames to come that the gate looks at."""
 _TRUNCATE = 4.0
 """Standard deviations after which the Gaussian of the smoothing ends."""
 
@@ -52,13 +54,14 @@ class TakeJoints:
         for first, last in segments:
             gate = TurnGate()
             for begin, end in pieces(last - first):
-                rows = slice(first + begin, first + end)
-                raw = _raw(R_cam_root, local, rows)
-                R = limited_rotations(raw).copy()
-                for i in range(len(R)):
-                    R[i], late[rows.start + i] = gate.push(R[i], 1 / RATE_HZ)
-                found = np.argwhere((raw != R).any((-1, -2)))
-                where.append(found + np.array([rows.start, 0]))
+                start, frames = first + begin, end - begin
+                raw = _raw(R_cam_root, local, slice(start, min(first + end + _AHEAD, last)))
+                given = limited_rotations(raw)
+                R = given[:frames].copy()
+                for i in range(frames):
+                    R[i], late[start + i] = gate.push(given[i], 1 / RATE_HZ, tuple(given[i + 1 : i + 1 + _AHEAD]))
+                found = np.argwhere((raw[:frames] != R).any((-1, -2)))
+                where.append(found + np.array([start, 0]))
                 to.append(R[found[:, 0], found[:, 1]].astype(np.float32))
         return cls(R_cam_root, local, segments, smooth_frames, late, np.concatenate(where), np.concatenate(to))
 

@@ -10,6 +10,7 @@ import numpy as np
 from ...models.body import BodyModel, ShapedBody, forward_kinematics, load_body
 from ...models.errors import HmcapError
 from ...models.rotations import axis_angle_to_matrix
+from ...models.sightings import believed
 from ...models.streaming.take import cuts_in
 from ..postprocess.chain import post_process
 from .options import ExportOptions
@@ -83,8 +84,10 @@ def prepare(take: "Take", options: ExportOptions) -> Prepared:
 
     track = stack_motion(take.motion, rest_pelvis)
     body = model.with_shape(track.betas)
-    cuts_s = [take.proxies[i].stamp_s for i in cuts_in(take.proxies, take.camera)]
+    cuts_s = [take.proxies[i].stamp_s for i in cuts_in(believed(take.proxies), take.camera)]
     track, fps, changes = post_process(track, take.fps, body, options, cuts_s)
     if track.expression.shape[1] and not model.expression_names:
         changes = (*changes, _NO_FACE)
-    return Prepared(take.header.name, track, fps, body, options, changes)
+    # a name on disk need not be UTF-8, and the formats are
+    name = take.header.name.encode("utf-8", "replace").decode("utf-8")
+    return Prepared(name, track, fps, body, options, changes)

@@ -48,5 +48,5 @@ def trc_lines(
 def export(ready: Prepared, path: Path) -> None:
     """Write a take's markers as TRC. Raises HmcapError where the file cannot be written."""
     lines = trc_lines(path.name, MARKER_NAMES, even_times_s(ready), take_markers_m(ready), ready.fps)
-    with atomic_path(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_path(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
-from scipy.spatial.transform import Rotation
 
 from ...models.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from ...models.skeleton import NUM_BODY_JOINTS
 from ...models.streaming.blend import runs
 from ...models.streaming.feet import drop_needed
-from ...models.streaming.legs import Legs, apply, legs_of, reach
+from ...models.streaming.legs import Legs, legs_of, reach
 from ...models.streaming.person import ANKLE, HIP, KNEE, SIDES, TOES, Person
 from ..exporters.track import Track
 from .measures import change
@@ -24,8 +23,6 @@ _NOTHING_M = 1e-6
 """Legs that would move less than this keep their numbers."""
 _DROP_WIDTH_S, _DROP_SIGMA_S = 0.23, 0.067
 """The pelvis is lowered this early and this smoothly for a leg that is too short."""
-_LEAST_BEND_RAD = np.radians(0.5)
-"""Knees of legs that are moved bend forward by at least so much."""
 _CONTACT = 0.5
 """The report of a take measures sliding above this probability."""
 
@@ -48,7 +45,7 @@ def lock_feet(track: Track, fps: float, person: Person, breaks: np.ndarray) -> t
     A point under heel or ball stands from where its contact probability rises above one half, for at least 0.1 s. In a
     stance it keeps one place, the median of where it was, on the floor; while heel and ball stand, the foot keeps its
     orientation too. The correction fades over 0.12 s (large ones over up to 0.3 s) before and after. Hip, knee and
-    ankle follow: the knee bends about its own axis and keeps its side. Where a leg is too short the pelvis is lowered
+    ankle follow: the knee bends about its own axis, forward. Where a leg is too short the pelvis is lowered
     by up to 3 cm, and what is still missing then is said. Frames without a person only take part in fading.
 
     Args:
@@ -105,22 +102,7 @@ def _lock(part: Track, fps: float, person: Person, figures: _Figures) -> None:
 def reach_at(legs: Legs, rows: np.ndarray, ankle_m: np.ndarray, R_ankle: np.ndarray, R_toes: np.ndarray) -> Legs:
     """:func:`reach` in some frames (N,) alone; the other arguments are of all frames."""
     some = Legs(legs.person, *(getattr(legs, name)[rows] for name in Legs.__slots__ if name != "person"))
-    return reach(_bent_forward(some), ankle_m[rows], R_ankle[rows], R_toes[rows])
-
-
-def _bent_forward(legs: Legs) -> Legs:
-    """The legs with every knee bent forward, if only a little: a reach keeps the side a knee bends to, and one that
-    is straight has none, so that it would change sides from frame to frame."""
-    axis = legs.R_hip[..., 0]
-    thigh, shank = legs.knee_m - legs.hip_m, legs.ankle_m - legs.knee_m
-    bend = np.arctan2(
-        np.sum(np.cross(thigh, shank) * axis, axis=-1),
-        np.sum(thigh * shank, axis=-1) - np.sum(thigh * axis, axis=-1) * np.sum(shank * axis, axis=-1),
-    )
-    turn = axis * np.maximum(0.0, _LEAST_BEND_RAD - bend)[..., None]
-    B = Rotation.from_rotvec(turn.reshape(-1, 3)).as_matrix().reshape(*turn.shape, 3)
-    ankle = legs.knee_m + apply(B, shank)
-    return replace(legs, R_knee=B @ legs.R_knee, ankle_m=ankle)
+    return reach(some, ankle_m[rows], R_ankle[rows], R_toes[rows])
 
 
 def _write(part: Track, rows: np.ndarray, moves: np.ndarray, R_local: np.ndarray, legs: Legs) -> None:
