@@ -109,13 +109,27 @@ def test_a_full_disk_moves_the_recording_to_another_folder(tmp_path, monkeypatch
     assert len(read_take(tmp_path / "full" / "take.hmcap").proxies) == 3
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_told_where_no_other_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(rescue, "other_folders", tuple)
     (tmp_path / "file").touch()
     switch = switch_in(tmp_path / "file" / "deep", on=True)
     give([switch], 0)
     assert not switch.state().on
     assert "--out FOLDER" in switch.state().error
     assert switch.takes == []
+
+
+def test_a_take_that_cannot_be_begun_where_it_is_wanted_is_begun_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.setattr(rescue, "other_folders", lambda: (other,))
+    with switch_in(tmp_path / "file", on=True) as switch:
+        give([switch], 0)
+        assert switch.state().on
+        assert any(str(other / "take.hmcap") in text for text in switch.news())
+    assert len(switch.errors) == 1
+    assert len(read_take(other / "take.hmcap").proxies) == 1
 
 
 def test_names_that_are_taken_are_left_alone(tmp_path):
