@@ -144,7 +144,8 @@ class SafeJournal:
             folder = self._left.pop(0)
             moved: TakeWriter | None = None
             try:
-                moved = TakeWriter(_unused(folder, self.path.name), header or self.writer.header)
+                name = self.path.name.removesuffix(PART_SUFFIX)
+                moved = TakeWriter(_unused(folder, name), header or self.writer.header)
                 journal = JournalSink(moved)
                 for proxies in (*written, *self._recent):
                     journal(Frame(proxies.index, proxies.stamp_s, NO_PICTURE), proxies, None)
