@@ -16,16 +16,12 @@ RECENT_FRAMES = 3600
 class JournalSink:
     """Appends every frame to a take; leaves it open at the end, because the solved motion follows.
 
-    It keeps counts alone: the take on disk is the only store, so that a capture of hours needs no more memory than one
-    of seconds.
+    It keeps no frame: the take on disk is the only store, so that a capture of hours needs no more memory than one of
+    seconds.
     """
 
     def __init__(self, writer: TakeWriter) -> None:
         self._writer = writer
-        self.frames = 0
-        """Frames so far."""
-        self.seen = 0
-        """Frames among them with a person in view."""
 
     def proxies(self) -> Sequence[Proxies]:
         """Everything seen so far, in order, read back from the take."""
@@ -38,8 +34,6 @@ class JournalSink:
 
     def __call__(self, frame: Frame, proxies: Proxies, motion: MotionFrame | None) -> None:
         self._writer.add_proxies(proxies)
-        self.frames += 1
-        self.seen += proxies.present
         if motion is not None:
             self._writer.add_motion(motion, 0)
 

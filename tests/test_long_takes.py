@@ -32,8 +32,9 @@ from hmcap.realtime.outputs import Outputs, plan_outputs, write_files
 from hmcap.realtime.progress import Display
 from hmcap.realtime.recording import RecordSwitch
 from hmcap.realtime.report import summarise
+from hmcap.realtime.rescue import SafeJournal
 from hmcap.realtime.run import solve_all
-from hmcap.realtime.sinks import JournalSink, RecentFrames
+from hmcap.realtime.sinks import RecentFrames
 from hmcap.realtime.take import with_measured_fps
 from motion_graphs import INFO, seen_at_random
 from solver_takes import CAMERA, absent, see, walk
@@ -115,11 +116,11 @@ def somebody(index: int, stamp_s: float) -> Proxies:
 def test_pass_1_needs_no_more_memory_for_a_longer_take(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(sinks, "RECENT_FRAMES", 200)
     monkeypatch.setattr(rescue, "RECENT_FRAMES", 200)
-    header, early, late = make_header(), 600, 2499
+    header, early, late, warned = make_header(), 600, 2499, []
     path, recent = tmp_path / "long.hmcap", RecentFrames()
     planned = Outputs(path, {}, None, None, None)
     writer = TakeWriter(path, header) if kind == "journal" else None
-    sink = JournalSink(writer) if writer is not None else RecordSwitch(header, lambda: planned, on=True)
+    sink = SafeJournal(writer, warned.append) if writer is not None else RecordSwitch(header, lambda: planned, on=True)
     watch, motion = Watch((early, late)), Motion() if kind == "switch" else None
     tracemalloc.start()
     try:
@@ -129,13 +130,14 @@ def test_pass_1_needs_no_more_memory_for_a_longer_take(tmp_path, monkeypatch, ki
     # kept as objects, these frames alone would be five megabytes, as arrays over three
     assert watch.bytes[late] - watch.bytes[early] < 500_000
     assert stats.frames == stats.seen == late + 1
-    if isinstance(sink, JournalSink):
+    if isinstance(sink, SafeJournal):
         assert sink.frames == sink.seen == late + 1
         back = sink.proxies()
     else:
         assert sink.takes[0].stats(stats).frames == late + 1
         back = sink.takes[0].journal.proxies()
         writer = sink.takes[0].journal.writer
+    assert warned == []
     assert len(back) == late + 1
     for i in (0, BLOCK_FRAMES, late):
         assert_same(back[i], somebody(i, i / 30))

@@ -50,23 +50,28 @@ def test_a_take_from_the_start_counts_what_was_dropped_before_its_first_frame(tm
     assert switch.takes[0].stats(stats_of()).dropped == 3
 
 
+def fill_disk(switch, monkeypatch):
+    """No more room from frame 3 on, which the writing thread finds."""
+    writer = switch.takes[0].journal.writer
+    writer.flush()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer._writer, "add_message", full)
+    give([switch], 3)
+    deadline = time.monotonic() + 60
+    while writer._appender._error is None:  # comes to light a moment later
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_full_disk_without_another_folder_stops_the_recording_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(rescue, "other_folders", tuple)
     with switch_in(tmp_path, on=True) as switch:
         for k in range(3):
             give([switch], k)
-        writer = switch.takes[0].journal.writer
-        writer.flush()
-
-        def full(*_, **__):
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(writer._writer, "add_message", full)
-        give([switch], 3)
-        deadline = time.monotonic() + 60
-        while writer._appender._error is None:  # comes to light a moment later
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        fill_disk(switch, monkeypatch)
         give([switch], 4)
         state = switch.state()
         assert not state.on
@@ -88,18 +93,7 @@ def test_a_full_disk_moves_the_recording_to_another_folder(tmp_path, monkeypatch
     with switch_in(tmp_path / "full", on=True) as switch:
         for k in range(3):
             give([switch], k)
-        writer = switch.takes[0].journal.writer
-        writer.flush()
-
-        def full(*_, **__):
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(writer._writer, "add_message", full)
-        give([switch], 3)
-        deadline = time.monotonic() + 60
-        while writer._appender._error is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        fill_disk(switch, monkeypatch)
         for k in (4, 5):
             give([switch], k)
         assert switch.state().on
